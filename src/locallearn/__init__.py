@@ -1,0 +1,74 @@
+"""Supervised local learning for PyTorch: train any network in gradient-isolated blocks.
+
+Names are imported on first use, so that the command line can answer without loading torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locallearn import datasets, networks
+    from locallearn.abstract_method import Context, Method, Site, Window
+    from locallearn.errors import InputError, TrainingStopped
+    from locallearn.local_model import LocalModel
+    from locallearn.methods import DGL, Backprop, InfoPro, PredSim, method
+    from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Part, Term, WeightedTerms
+    from locallearn.partitioning import Partition, Unit, partition
+    from locallearn.tasks import Classification, Task
+
+_HOMES = {
+    "locallearn.abstract_method": ("Context", "Method", "Site", "Window"),
+    "locallearn.errors": ("InputError", "TrainingStopped"),
+    "locallearn.local_model": ("LocalModel",),
+    "locallearn.methods": ("DGL", "Backprop", "InfoPro", "PredSim", "method"),
+    "locallearn.objective": ("Batch", "Follow", "LocalObjective", "LocalOutput", "Part", "Term", "WeightedTerms"),
+    "locallearn.partitioning": ("Partition", "Unit", "partition"),
+    "locallearn.tasks": ("Classification", "Task"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ("datasets", "networks")
+
+__all__ = [
+    "DGL",
+    "Backprop",
+    "Batch",
+    "Classification",
+    "Context",
+    "Follow",
+    "InfoPro",
+    "InputError",
+    "LocalModel",
+    "LocalObjective",
+    "LocalOutput",
+    "Method",
+    "Part",
+    "Partition",
+    "PredSim",
+    "Site",
+    "Task",
+    "Term",
+    "TrainingStopped",
+    "Unit",
+    "WeightedTerms",
+    "Window",
+    "datasets",
+    "method",
+    "networks",
+    "partition",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,110 @@
+"""What a method is: which blocks are trained together, and by which objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from locallearn.objective import LocalObjective
+    from locallearn.partitioning import Partition, Unit
+    from locallearn.tasks import Task
+
+
+class Window(NamedTuple):
+    """Blocks `start` to `stop - 1`, trained together by one objective that reads the output of the last of them.
+
+    Args:
+        start: Index of the first block.
+        stop: One past the index of the last block.
+        role: Which of a method's kinds of window this is, e.g. `"local"`, `"independent"`, `"cascade"`.
+        weight: Factor of the window's loss.
+        recompute: Keep only each block's input and run the block again in the backward pass.
+    """
+
+    start: int
+    stop: int
+    role: str = "local"
+    weight: float = 1.0
+    recompute: bool = False
+
+
+def one_window_per_block(num_blocks: int) -> tuple[Window, ...]:
+    """The windows of plain local learning: every block alone.
+
+    Args:
+        num_blocks: K, the number of blocks.
+
+    Returns:
+        K windows of one block.
+    """
+    return tuple(Window(block, block + 1) for block in range(num_blocks))
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an objective attaches.
+
+    Args:
+        index: Which of the local objectives this is, counted from 0.
+        count: How many local objectives there are; the network's own output loss is not one of them.
+        unit: Index of the unit whose output the objective reads.
+        shape: Shape of that output without the batch.
+    """
+
+    index: int
+    count: int
+    unit: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an objective may know of its surroundings.
+
+    Args:
+        units: All units of the network in order.
+        task: What the network is trained for.
+        image_shape: Shape of one network input, `(C, H, W)` for images.
+        normalization: Mean and standard deviation per channel that the inputs were normalised with, or None.
+    """
+
+    units: tuple[Unit, ...]
+    task: Task
+    image_shape: tuple[int, ...]
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way to train a network in blocks; a frozen value whose fields are its hyper-parameters."""
+
+    @abstractmethod
+    def windows(self, partition: Partition) -> tuple[Window, ...]:
+        """Which blocks are trained together; the last window ends at the last block.
+
+        Args:
+            partition: The network cut into blocks.
+
+        Returns:
+            The windows in the order of their ends.
+        """
+
+    @abstractmethod
+    def objective(
+        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
+    ) -> LocalObjective:
+        """The objective of a window that does not end at the network's output.
+
+        Args:
+            window: The blocks that the objective trains.
+            site: Where it reads.
+            context: Units, task, image shape and normalisation.
+            head: A prediction network from features to the task's outputs, in place of the method's own.
+
+        Returns:
+            A module that owns its auxiliary networks.
+        """

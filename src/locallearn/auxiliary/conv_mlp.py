@@ -1,0 +1,141 @@
+"""DGL's head: pool, 1x1 convolutions, pool, multilayer perceptron, in every form that was published."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from locallearn.auxiliary.feature_map import as_map, kaiming_fan_out_, map_shape, pool_to
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvMLPForm:
+    """What the published forms of the head differ in.
+
+    Attributes:
+        first_pool_divisor: The first pool leaves ceil(side / divisor); 1 is no pool.
+        first_pool_side: If given, the first pool leaves at most this side instead.
+        convolutions: How many 1x1 convolutions.
+        conv_width: Channels of the 1x1 convolutions; None keeps the feature's.
+        kaiming: Draw the convolutions from N(0, sqrt(2 / width)); else PyTorch's default.
+        second_pool_side: Side after the second pool; 1 is global.
+        repeat_pixels: Also pool a smaller map to that side, which repeats its pixels; else its side stays.
+        hidden_layers: Linear layers before the last.
+        hidden_width: Their width; None is the number of values after the second pool.
+        hidden_bias: Whether they have a bias.
+    """
+
+    first_pool_divisor: int = 4
+    first_pool_side: int | None = None
+    convolutions: int = 3
+    conv_width: int | None = None
+    kaiming: bool = False
+    second_pool_side: int = 2
+    repeat_pixels: bool = False
+    hidden_layers: int = 3
+    hidden_width: int | None = None
+    hidden_bias: bool = True
+
+    def first_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns after the first pool.
+
+        Args:
+            height: Rows of the feature.
+            width: Columns of the feature.
+
+        Returns:
+            Rows and columns.
+        """
+        if self.first_pool_side is not None:
+            return min(height, self.first_pool_side), min(width, self.first_pool_side)
+        return -(-height // self.first_pool_divisor), -(-width // self.first_pool_divisor)
+
+    def second_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns after the second pool.
+
+        Args:
+            height: Rows after the first pool.
+            width: Columns after the first pool.
+
+        Returns:
+            Rows and columns.
+        """
+        side = self.second_pool_side
+        return (side, side) if self.repeat_pixels else (min(height, side), min(width, side))
+
+
+AUTHORS = ConvMLPForm(repeat_pixels=True)
+"""DGL's own ``mlp-sr``."""
+
+AUGLOCAL = ConvMLPForm(kaiming=True, hidden_layers=2, hidden_bias=False)
+"""AugLocal's re-implementation: one hidden layer fewer, without bias."""
+
+MLAAN = ConvMLPForm(first_pool_divisor=1, conv_width=128, kaiming=True, second_pool_side=1, hidden_width=512)
+"""MLAAN's ``auxDGL``."""
+
+MAN = ConvMLPForm(first_pool_side=8, conv_width=128, kaiming=True, second_pool_side=1, hidden_width=512)
+"""MAN++'s head: MLAAN's behind a pool to 8x8."""
+
+
+class ConvMLP(nn.Module):
+    """Pool, 1x1 convolutions, pool, hidden linear layers, linear layer with bias.
+
+    Each convolution (without bias) and each hidden layer is followed by BatchNorm and ReLU. BatchNorm starts at 1 and
+    0, linear layers at PyTorch's default. On a feature of C channels and ten classes the published sizes are 9,962 /
+    37,834 / 147,338 parameters (AugLocal, C = 16 / 32 / 64).
+
+    Source:
+        Belilovsky, Eickenberg and Oyallon, "Decoupled Greedy Learning of CNNs", ICML 2020, and its released code;
+        released codes of AugLocal (Ma et al., ICLR 2024), MLAAN (Zhang et al., AAAI 2025) and MAN++.
+
+    Departures:
+        The authors' code also creates a BatchNorm of 2C parameters that nothing uses; it is left out. Tokens and
+        vectors are read as maps of one column and of one pixel; a side is pooled by its own length.
+    """
+
+    def __init__(self, shape: Sequence[int], num_outputs: int, form: ConvMLPForm) -> None:
+        """Builds the head.
+
+        Args:
+            shape: The feature's, without batch: (C, H, W), (T, D) or (D,).
+            num_outputs: Classes.
+            form: One of the published forms, or another.
+        """
+        super().__init__()
+        channels, height, width = map_shape(shape)
+        self.first_size = form.first_size(height, width)
+        self.second_size = form.second_size(*self.first_size)
+        widths = [channels] + [form.conv_width or channels] * form.convolutions
+        self.convs = nn.Sequential(*(_conv1x1(*pair, form.kaiming) for pair in pairwise(widths)))
+        values = widths[-1] * self.second_size[0] * self.second_size[1]
+        hidden = [values] + [form.hidden_width or values] * form.hidden_layers
+        self.hidden = nn.Sequential(*(_linear(*pair, form.hidden_bias) for pair in pairwise(hidden)))
+        self.linear = nn.Linear(hidden[-1], num_outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits.
+
+        Args:
+            features: (B, C, H, W), (B, T, D) or (B, D); B at least 2 in training, for BatchNorm.
+
+        Returns:
+            (B, num_outputs).
+        """
+        maps = self.convs(pool_to(as_map(features), self.first_size))
+        return self.linear(self.hidden(pool_to(maps, self.second_size).flatten(1)))
+
+
+def _conv1x1(before: int, after: int, kaiming: bool) -> nn.Sequential:
+    conv = nn.Conv2d(before, after, 1, bias=False)
+    if kaiming:
+        kaiming_fan_out_(conv)
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(after), relu=nn.ReLU(inplace=True)))
+
+
+def _linear(before: int, after: int, bias: bool) -> nn.Sequential:
+    linear = nn.Linear(before, after, bias=bias)
+    return nn.Sequential(OrderedDict(linear=linear, norm=nn.BatchNorm1d(after), relu=nn.ReLU(inplace=True)))

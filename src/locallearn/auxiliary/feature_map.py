@@ -1,0 +1,95 @@
+"""Any feature read as a map of C channels, H rows and W columns, so that one head serves maps, tokens and vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from locallearn.errors import InputError
+
+
+def map_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """The shape of a feature read as a map.
+
+    Args:
+        shape: Without batch: (C, H, W) of a map, (T, D) of T tokens, or (D,) of a vector.
+
+    Returns:
+        (C, H, W), (D, T, 1) or (D, 1, 1).
+
+    Raises:
+        InputError: If the shape is none of these.
+    """
+    match tuple(shape):
+        case (channels, height, width):
+            return channels, height, width
+        case (tokens, width):
+            return width, tokens, 1
+        case (width,):
+            return width, 1, 1
+        case other:
+            raise InputError(
+                f"an auxiliary network reads maps (C, H, W), tokens (T, D) or vectors (D,), got {other}: "
+                "cut the network where it has one of these"
+            )
+
+
+def as_map(features: Tensor) -> Tensor:
+    """A batch of features read as maps; maps themselves pass untouched.
+
+    Args:
+        features: (B, C, H, W), (B, T, D) or (B, D).
+
+    Returns:
+        (B, C, H, W), (B, D, T, 1) or (B, D, 1, 1), a view of the features.
+    """
+    if features.ndim == 3:
+        return features.transpose(1, 2).unsqueeze(-1)
+    return features[:, :, None, None] if features.ndim == 2 else features
+
+
+def pool_to(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Adaptive average pool that returns the maps themselves, not a copy, if they already have the size.
+
+    Args:
+        maps: (B, C, H, W).
+        size: Rows and columns wanted.
+
+    Returns:
+        (B, C, *size).
+    """
+    return maps if maps.shape[2:] == size else F.adaptive_avg_pool2d(maps, size)
+
+
+def conv3x3(channels: int, outputs: int, size: tuple[int, int], *, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """A 3x3 convolution with padding 1, drawn as the released CIFAR networks are: N(0, sqrt(2 / (k k outputs))).
+
+    Along a side of length 1 the outer weights would only ever meet the padding, so there the kernel has length 1: on
+    tokens it is 3x1, on a vector 1x1. A bias keeps PyTorch's default.
+
+    Args:
+        channels: Input channels.
+        outputs: Output channels.
+        size: Rows and columns of the input.
+        stride: Along both sides.
+        bias: Whether to add one.
+
+    Returns:
+        The convolution; its output has ceil(side / stride) rows and columns.
+    """
+    rows, columns = (3 if side > 1 else 1 for side in size)
+    conv = nn.Conv2d(channels, outputs, (rows, columns), stride, (rows // 2, columns // 2), bias=bias)
+    kaiming_fan_out_(conv)
+    return conv
+
+
+def kaiming_fan_out_(conv: nn.Conv2d) -> None:
+    """Draws a convolution's weight from N(0, sqrt(2 / (k_h k_w C_out))), as the released CIFAR networks do.
+
+    Args:
+        conv: The convolution; its bias stays.
+    """
+    nn.init.normal_(conv.weight, std=math.sqrt(2.0 / (math.prod(conv.kernel_size) * conv.out_channels)))

@@ -1,0 +1,66 @@
+"""InfoPro's decoder: the input image restored from a feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from locallearn.auxiliary.feature_map import conv3x3
+from locallearn.auxiliary.upsampled_conv import upsampled_conv3x3
+from locallearn.errors import InputError
+
+
+class ImageDecoder(nn.Module):
+    """Bilinear upsampling to the image's size, 3x3 convolution to 12w, BatchNorm, ReLU, 3x3 convolution to the image.
+
+    Upsampling aligns the corners; a feature that already has the image's size is read as it is. Both convolutions
+    (padding 1) have biases. Weights are drawn from N(0, sqrt(2 / (9 C_out))), biases are PyTorch's default, BatchNorm
+    starts at 1 and 0. At w = 1 and three image channels there are 108 C + 363 parameters.
+
+    Source:
+        Wang et al., "Revisiting Locally Supervised Learning: an Alternative to End-to-end Training", ICLR 2021
+        (InfoPro), and its released code for CIFAR, SVHN and STL-10.
+
+    Departures:
+        Returns logits: the sigmoid is part of the loss. The upsampled map is never built, see
+        :func:`~locallearn.auxiliary.upsampled_conv.upsampled_conv3x3`; the result is equal up to rounding.
+    """
+
+    def __init__(self, shape: Sequence[int], image_shape: Sequence[int], *, widen: float = 1.0) -> None:
+        """Builds the decoder.
+
+        Args:
+            shape: The feature map's, without batch: (C, H, W).
+            image_shape: The image's: (channels, rows, columns).
+            widen: w, the factor on the hidden width.
+
+        Raises:
+            InputError: If the feature is not a map.
+        """
+        super().__init__()
+        if len(shape) != 3:
+            raise InputError(
+                f"an image cannot be restored from a feature of shape {tuple(shape)}, only from a map (C, H, W): "
+                "use a method without reconstruction (dgl, predsim), or cut the network where it has maps"
+            )
+        self.size = image_shape[1:]
+        self.conv = conv3x3(shape[0], int(12 * widen), self.size, bias=True)
+        self.norm = nn.BatchNorm2d(int(12 * widen))
+        self.relu = nn.ReLU(inplace=True)
+        self.to_image = conv3x3(int(12 * widen), image_shape[0], self.size, bias=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of the restored image; their sigmoid is the image in [0, 1].
+
+        Args:
+            features: (B, C, H, W).
+
+        Returns:
+            (B, *image_shape).
+        """
+        if features.shape[2:] == self.size:
+            hidden = self.conv(features)
+        else:
+            hidden = upsampled_conv3x3(features, self.conv.weight, self.conv.bias, self.size)
+        return self.to_image(self.relu(self.norm(hidden)))

@@ -1,0 +1,80 @@
+"""How gradients cross the borders that autograd does not see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from locallearn.partitioning.block import Block, State
+
+
+class _Seed(torch.autograd.Function):
+    """Starts a backward pass at a tensor with a gradient that nobody else holds, so that it is freed once used."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, stash: list[Tensor]) -> Tensor:
+        ctx.stash = stash
+        return output.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
+        return ctx.stash.pop(), None
+
+
+def push_back(
+    output: Tensor, stash: list[Tensor], *, inputs: Sequence[Tensor] | None = None, retain_graph: bool = False
+) -> None:
+    """Back-propagate a gradient from a tensor and let go of it on the way.
+
+    Args:
+        output: A tensor with a graph.
+        stash: Holds the gradient of `output` as its last entry, which is removed.
+        inputs: Fill `.grad` of these only; everything the graph reaches if None.
+        retain_graph: Keep the graph for another pass.
+    """
+    seed = _Seed.apply(output, stash)
+    with outside_autocast(output):
+        torch.autograd.backward(seed, inputs=inputs, retain_graph=retain_graph)
+
+
+def outside_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """A context for a backward pass within the caller's autocast, whose operations must run as they were recorded.
+
+    Args:
+        tensor: Tells the device.
+
+    Returns:
+        A context manager.
+    """
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
+def recomputing(block: Block, state: State, buffers: Sequence[Tensor]) -> State:
+    """Run a block, keep only its input, and run it again in the backward pass.
+
+    Args:
+        block: What to run.
+        state: Its input.
+        buffers: Running statistics, which the second run must leave as they are.
+
+    Returns:
+        The block's output.
+    """
+    return checkpoint(block, state, use_reentrant=False, context_fn=lambda: (nullcontext(), _restoring(buffers)))
+
+
+@contextmanager
+def _restoring(buffers: Sequence[Tensor]) -> Iterator[None]:
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)

@@ -1,0 +1,356 @@
+"""Train a partitioned network: one call fills `.grad`, window by window."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from locallearn.abstract_method import Context, Method, Site, Window
+from locallearn.errors import InputError, listed
+from locallearn.gradient_flow import outside_autocast, push_back, recomputing
+from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Normalization, OutputLoss
+from locallearn.partitioning import Partition
+from locallearn.partitioning.block import Block, State, activation, with_activation
+from locallearn.tasks import Task
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Blocks between two neighbouring borders of windows.
+
+    Args:
+        start: Index of the first block.
+        stop: One past the index of the last.
+        windows: Indices of the windows that cover the segment, in the order in which they end.
+        recompute: Whether to run the blocks again in the backward pass.
+    """
+
+    start: int
+    stop: int
+    windows: tuple[int, ...]
+    recompute: bool
+
+
+@dataclass
+class _Pass:
+    """One run of a segment, with the graph from `entry` to `output`."""
+
+    segment: _Segment
+    entry: Tensor
+    output: Tensor
+    gradient: Tensor | None = None
+
+
+class LocalModel(nn.Module):
+    """A partitioned network with the objectives of a method.
+
+    The network stays an ordinary module: train with `local_backward` and any optimizer over `parameters()`, then use or
+    save `network` as if nothing had happened.
+
+    Args:
+        partition: The network cut into blocks.
+        method: How the blocks are trained.
+        task: What the network is trained for.
+        normalization: Mean and standard deviation per channel that the inputs are normalised with; needed by methods that
+            restore the image, unless the inputs are images in [0, 1].
+
+    Raises:
+        InputError: The method's windows do not fit the partition, or an objective cannot be built.
+
+    Example:
+        >>> import locallearn as ll
+        >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> blocks = ll.partition(network, torch.zeros(2, 4), num_blocks=2)
+        >>> model = LocalModel(blocks, ll.DGL(), ll.Classification(2))
+        >>> outputs = model.local_backward(torch.randn(8, 4), torch.randint(2, (8,)))
+        >>> len(outputs)
+        2
+    """
+
+    def __init__(
+        self, partition: Partition, method: Method, task: Task, *, normalization: Normalization | None = None
+    ) -> None:
+        super().__init__()
+        self.network = partition.network
+        self.partition = partition
+        self.method = method
+        self.task = task
+        self.normalization = normalization
+        self.windows = tuple(method.windows(partition))
+        _check_windows(self.windows, len(partition.blocks))
+        self.objectives = nn.ModuleList(self._build_objectives())
+        self._segments = _segments(self.windows)
+        self._names = [block.parameter_names() for block in partition.blocks]
+        self._range_checked = False
+        self._versions: dict[str, int] | None = None
+        self.active_window: int | None = None
+
+    def _build_objectives(self) -> list[LocalObjective]:
+        partition = self.partition
+        context = Context(partition.units, self.task, partition.input_shape, self.normalization)
+        count = sum(window.stop < len(partition.blocks) for window in self.windows)
+        objectives: list[LocalObjective] = []
+        for index, window in enumerate(self.windows):
+            if window.stop == len(partition.blocks):
+                objectives.append(OutputLoss(self.task))
+                continue
+            info = partition.infos[window.stop - 1]
+            site = Site(index, count, info.units.stop - 1, info.out_shape)
+            objectives.append(self.method.objective(window, site, context))
+        like = next(self.network.parameters(), None)
+        for objective in objectives:
+            if like is not None and any(
+                (p.device, p.dtype) != (like.device, like.dtype) for p in objective.parameters()
+            ):
+                objective.to(like.device, like.dtype)
+        return objectives
+
+    def forward(self, inputs: Tensor) -> Any:
+        """The network itself, without auxiliary networks.
+
+        Args:
+            inputs: `(N, ...)`.
+
+        Returns:
+            What the network returns.
+        """
+        return self.network(inputs)
+
+    def local_backward(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        keep_logits: bool = False,
+        scales: Sequence[float | Tensor] | None = None,
+    ) -> list[LocalOutput]:
+        """Add every window's gradients to `.grad`; each graph is freed before the next window's is built.
+
+        Args:
+            inputs: `(N, ...)`, as the network reads them.
+            targets: What the network should say, `(N,)` class indices for classification.
+            keep_logits: Whether the outputs hold what the local heads predict.
+            scales: A factor for each window's gradients, for accumulation or loss scaling; reported losses are without.
+
+        Returns:
+            One output for each window, detached.
+
+        Raises:
+            InputError: `scales` has not one entry for each window.
+        """
+        self._check_averages_were_updated()
+        if scales is not None and len(scales) != len(self.windows):
+            raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
+        check_range = not self._range_checked and not isinstance(inputs, FakeTensor)
+        batch = Batch(inputs, targets, self.normalization, check_range=check_range)
+        outputs: dict[int, LocalOutput] = {}
+        passes: list[_Pass] = []
+        state: State = inputs
+        with torch.enable_grad():
+            for segment in self._segments:
+                self.active_window = segment.windows[0]
+                entry = activation(state).detach()
+                if any(self.windows[index].start < segment.start for index in segment.windows):
+                    entry.requires_grad_()
+                state = self._run(segment, with_activation(state, entry))
+                passes.append(_Pass(segment, entry, activation(state)))
+                state = with_activation(state, activation(state).detach())
+                for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
+                    self.active_window = index
+                    scale = 1.0 if scales is None else scales[index]
+                    outputs[index], gradient = self._score(index, activation(state), batch, scale, keep_logits)
+                    self._send_back(index, gradient, passes)
+        self.active_window = None
+        self._range_checked = self._range_checked or check_range
+        self._note_versions()
+        return [outputs[index] for index in range(len(self.windows))]
+
+    def _run(self, segment: _Segment, state: State) -> State:
+        for block in self.partition.blocks[segment.start : segment.stop]:
+            state = recomputing(block, state, self._running_statistics(block)) if segment.recompute else block(state)
+        return state
+
+    def _running_statistics(self, block: Block) -> list[Tensor]:
+        return [buffer for path in block.modules_called for buffer in self.network.get_submodule(path).buffers()]
+
+    def _score(
+        self, index: int, features: Tensor, batch: Batch, scale: float | Tensor, keep_logits: bool
+    ) -> tuple[LocalOutput, list[Tensor]]:
+        """Back-propagate a window's objective to the window's features, part by part.
+
+        Returns:
+            What to report, and the gradient of the features in a list that its user empties.
+        """
+        leaf = features.detach().requires_grad_()
+        terms: dict[str, Tensor] = {}
+        total, logits = None, None
+        weight = self.windows[index].weight
+        for part in self._objective(index).parts(leaf, batch):
+            with outside_autocast(leaf):
+                factor = part.loss.new_ones(()) * (part.weight * weight * scale)
+                torch.autograd.backward(part.loss, factor)
+            terms[part.name] = part.loss.detach()
+            summand = terms[part.name] * (part.weight * weight)
+            total = summand if total is None else total + summand
+            logits = part.logits if keep_logits and part.logits is not None else logits
+            del part
+        if total is None or leaf.grad is None:
+            raise InputError(
+                f"The objective of window {self.windows[index]} gives its features no gradient; it must yield at least one "
+                "part that depends on them."
+            )
+        gradient, leaf.grad = leaf.grad, None
+        return LocalOutput(total, terms, logits), [gradient]
+
+    def _send_back(self, index: int, stream: list[Tensor], passes: list[_Pass]) -> None:
+        """Push a window's gradient through its segments, last to first, and drop the graphs nobody needs any more."""
+        window = self.windows[index]
+        for run in reversed([run for run in passes if run.segment.start >= window.start]):
+            continues = run.segment.start > window.start
+            is_last = run.segment.windows[-1] == index
+            if len(run.segment.windows) == 1:
+                push_back(run.output, stream)
+            else:
+                self._accumulate(run, stream, continues=continues, is_last=is_last)
+            if continues:
+                stream = [run.entry.grad] if run.entry.grad is not None else []
+                run.entry.grad = None
+            if is_last:
+                passes.remove(run)
+
+    def _accumulate(self, run: _Pass, stream: list[Tensor], *, continues: bool, is_last: bool) -> None:
+        """Several windows cover the segment: inputs get each window's gradient apart, parameters the sum at the end."""
+        (gradient,) = stream
+        if continues:
+            push_back(run.output, stream, inputs=[run.entry], retain_graph=True)
+        if run.gradient is None:
+            run.gradient = gradient
+        else:
+            run.gradient = run.gradient.add_(gradient)
+        del gradient, stream
+        if is_last:
+            summed, run.gradient = [run.gradient], None
+            blocks = range(run.segment.start, run.segment.stop)
+            parameters = [p for block in blocks for p in self.block_parameters(block) if p.requires_grad]
+            if parameters:
+                push_back(run.output, summed, inputs=parameters)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Update the moving averages; call after every `optimizer.step()`. Does nothing for methods that have none."""
+        pairs: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+        for copy, source, momentum in self._follows():
+            copies, sources = pairs[momentum]
+            copies.append(copy)
+            sources.append(self.network.get_parameter(source))
+        for momentum, (copies, sources) in pairs.items():
+            torch._foreach_lerp_(copies, sources, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
+        self._versions = None
+
+    def _objective(self, index: int) -> LocalObjective:
+        return cast(LocalObjective, self.objectives[index])
+
+    def _follows(self) -> list[Follow]:
+        return [follow for index in range(len(self.windows)) for follow in self._objective(index).follows()]
+
+    def _followed(self) -> dict[str, int]:
+        return {follow.source: self.network.get_parameter(follow.source)._version for follow in self._follows()}
+
+    def _note_versions(self) -> None:
+        if self._versions is None:
+            self._versions = self._followed()
+
+    def _check_averages_were_updated(self) -> None:
+        if self._versions and self._versions != self._followed():
+            raise RuntimeError(
+                f"The parameters that {type(self.method).__name__}'s averages follow were changed since the last "
+                "local_backward, but after_step() was not called. Call model.after_step() after every optimizer.step()."
+            )
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by what they belong to, for optimizers with several rates.
+
+        Returns:
+            `"blocks"`: the network's own; `"auxiliary"`: the objectives'; `"cascades"`: those of cascade windows.
+        """
+        groups: dict[str, list[nn.Parameter]] = {
+            "blocks": list(self.network.parameters()),
+            "auxiliary": [],
+            "cascades": [],
+        }
+        for window, objective in zip(self.windows, self.objectives, strict=True):
+            groups["cascades" if window.role == "cascade" else "auxiliary"] += objective.parameters()
+        return groups
+
+    def block_parameters(self, index: int) -> list[nn.Parameter]:
+        """The network's parameters that a block uses.
+
+        Args:
+            index: The block, counted from 0.
+
+        Returns:
+            Each parameter once.
+        """
+        return [self.network.get_parameter(name) for name in self._names[index]]
+
+    def window_parameters(self, index: int) -> list[nn.Parameter]:
+        """All parameters a window trains: its blocks' and its objective's.
+
+        Args:
+            index: The window, counted from 0.
+
+        Returns:
+            Each parameter once.
+        """
+        window = self.windows[index]
+        own = [p for block in range(window.start, window.stop) for p in self.block_parameters(block)]
+        return [*own, *self.objectives[index].parameters()]
+
+    @torch.no_grad()
+    def features(self, inputs: Tensor) -> list[Tensor]:
+        """The output of every block; the last is the network's own output.
+
+        Args:
+            inputs: `(N, ...)`.
+
+        Returns:
+            One tensor for each block, without graph.
+        """
+        found, state = [], inputs
+        for block in self.partition.blocks:
+            state = block(state)
+            found.append(activation(state))
+        return found
+
+
+def _check_windows(windows: Sequence[Window], num_blocks: int) -> None:
+    problems = [
+        f"{window} is not a range of the blocks 0 to {num_blocks - 1}."
+        for window in windows
+        if not 0 <= window.start < window.stop <= num_blocks
+    ]
+    covered = {block for window in windows for block in range(window.start, window.stop)}
+    if idle := sorted(set(range(num_blocks)) - covered):
+        problems.append(f"No window covers blocks {idle}, which would not learn.")
+    if not windows or windows[-1].stop != num_blocks:
+        problems.append(f"The last window must end at block {num_blocks}, where the network's own loss is.")
+    if [window.stop for window in windows] != sorted(window.stop for window in windows):
+        problems.append("Windows must be given in the order in which they end.")
+    if problems:
+        raise InputError(listed(problems))
+
+
+def _segments(windows: Sequence[Window]) -> tuple[_Segment, ...]:
+    borders = sorted({border for window in windows for border in (window.start, window.stop)})
+    segments = []
+    for start, stop in pairwise(borders):
+        covering = tuple(i for i, window in enumerate(windows) if window.start <= start and window.stop >= stop)
+        segments.append(_Segment(start, stop, covering, any(windows[i].recompute for i in covering)))
+    return tuple(segments)

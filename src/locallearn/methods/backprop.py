@@ -1,0 +1,41 @@
+"""Ordinary back-propagation: one window over all blocks, so that the baseline is a method among methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from locallearn.abstract_method import Context, Method, Site, Window
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from locallearn.objective import LocalObjective
+    from locallearn.partitioning import Partition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backprop(Method):
+    """End-to-end back-propagation of the task's loss.
+
+    Source: Rumelhart, Hinton, Williams. Learning representations by back-propagating errors. Nature 1986.
+        Checkpointing: Chen, Xu, Zhang, Guestrin. Training deep nets with sublinear memory cost. 2016.
+    Departures: None. With `checkpoint` the buffers of normalisation layers are updated once per batch, as without it.
+
+    Args:
+        checkpoint: Keep only the inputs of the blocks and run each block again in the backward pass.
+    """
+
+    checkpoint: bool = False
+
+    @override
+    def windows(self, partition: Partition) -> tuple[Window, ...]:
+        return (Window(0, len(partition.blocks), recompute=self.checkpoint),)
+
+    @override
+    def objective(
+        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
+    ) -> LocalObjective:
+        raise AssertionError("the only window of back-propagation ends at the network's output")

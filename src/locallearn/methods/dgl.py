@@ -1,0 +1,60 @@
+"""Decoupled Greedy Learning: every block learns by cross-entropy through a small head of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from typing_extensions import override
+
+from locallearn.abstract_method import Context, Method, Site, Window, one_window_per_block
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from locallearn.objective import LocalObjective
+    from locallearn.partitioning import Partition
+
+
+@dataclass(frozen=True, kw_only=True)
+class DGL(Method):
+    r"""Decoupled Greedy Learning, the synchronous form.
+
+    Block k minimises $L_k = \mathrm{loss}(a_k(h_k), y)$, where $h_k$ is its output, $a_k$ its head and the loss that of
+    the task; its input is detached.
+
+    Source: Belilovsky, Eickenberg, Oyallon. Decoupled Greedy Learning of CNNs. ICML 2020. Authors' code: eugenium/DGL,
+        auxiliary_nets_study/models.py. Head of the default: Ma et al., Scaling Supervised Local Learning with Augmented
+        Auxiliary Networks, ICLR 2024, appendix, Table 1; ChenxiangMA/AugLocal, networks/auxiliary_nets.py.
+    Departures: The last block is trained through the network's own classifier in every form; the authors give it a
+        perceptron of two hidden layers.
+
+    Args:
+        head: `"auglocal"`: three 1x1 convolutions at a quarter of the resolution and two hidden layers after pooling to
+            2x2. `"authors"`: the same with three hidden layers with bias. `"mlaan"`: MLAAN's `auxDGL`, three 1x1
+            convolutions of width 128 at full resolution, global pooling, three hidden layers of 512. `"infopro"`: one
+            3x3 convolution and two linear layers, which the MAN and MLAAN papers' baselines named DGL use.
+    """
+
+    head: Literal["auglocal", "authors", "mlaan", "infopro"] = "auglocal"
+
+    @override
+    def windows(self, partition: Partition) -> tuple[Window, ...]:
+        return one_window_per_block(len(partition.blocks))
+
+    @override
+    def objective(
+        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
+    ) -> LocalObjective:
+        from locallearn.objective import WeightedTerms, prediction_term
+
+        return WeightedTerms(prediction_term(head or self._head(site, context), context.task))
+
+    def _head(self, site: Site, context: Context) -> nn.Module:
+        from locallearn.auxiliary.conv_classifier import ConvClassifier
+        from locallearn.auxiliary.conv_mlp import AUGLOCAL, AUTHORS, MLAAN, ConvMLP
+
+        num_outputs = context.task.num_outputs
+        if self.head == "infopro":
+            return ConvClassifier(site.shape, num_outputs, final_channels=context.units[-1].out_shape[0])
+        return ConvMLP(site.shape, num_outputs, {"auglocal": AUGLOCAL, "authors": AUTHORS, "mlaan": MLAAN}[self.head])

@@ -1,0 +1,261 @@
+"""What a window of blocks is trained for: local objectives and the batch they see."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from locallearn.errors import InputError
+from locallearn.tasks import Task
+
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+_ROUNDING = 1e-2
+
+
+class Batch:
+    """One batch as an objective sees it.
+
+    Args:
+        inputs: What the network reads, `(N, C, H, W)` for images.
+        targets: What it should say, `(N,)` class indices for classification.
+        normalization: Mean and standard deviation per channel that the inputs were normalised with; None if they are
+            images in [0, 1] as they are.
+        check_range: Whether `images` looks at its values, which waits for the device; `LocalModel` does so once.
+    """
+
+    def __init__(
+        self, inputs: Tensor, targets: Tensor, normalization: Normalization | None = None, *, check_range: bool = True
+    ) -> None:
+        self.inputs = inputs
+        self.targets = targets
+        self._normalization = normalization
+        self._check_range = check_range
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The inputs before normalisation, in [0, 1], in single precision or better; computed on first use.
+
+        Raises:
+            InputError: The values leave [0, 1] by more than rounding, so that the normalisation must be wrong.
+        """
+        images = self.inputs.detach()
+        images = images if images.dtype == torch.float64 else images.float()
+        if self._normalization is not None:
+            mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in self._normalization)
+            images = torch.addcmul(mean, images, std)
+        if self._check_range:
+            _check_range(images, self._normalization)
+        return images.clamp(0, 1) if self._normalization is None else images.clamp_(0, 1)
+
+
+def _check_range(images: Tensor, normalization: Normalization | None) -> None:
+    """Refuse images outside [0, 1]."""
+    low, high = (float(value) for value in torch.aminmax(images))
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        given = (
+            "no normalization was given" if normalization is None else f"the normalization {normalization} was given"
+        )
+        raise InputError(
+            f"The images to restore range from {low:.3g} to {high:.3g} instead of [0, 1], and {given}. Pass the mean and "
+            "the standard deviation that the inputs were normalised with: LocalModel(..., normalization=(mean, std))."
+        )
+
+
+class Part(NamedTuple):
+    """One weighted summand of a local loss, with its graph.
+
+    Args:
+        name: What the log calls it.
+        loss: A scalar.
+        weight: Its factor in the sum.
+        logits: `(N, num_outputs)` if this part predicts what the task asks for.
+    """
+
+    name: str
+    loss: Tensor
+    weight: float = 1.0
+    logits: Tensor | None = None
+
+
+class LocalOutput(NamedTuple):
+    """What a window reports of one batch; nothing in it holds a graph after `LocalModel.local_backward`.
+
+    Args:
+        loss: The weighted sum, a scalar.
+        terms: The unweighted summands by name.
+        logits: `(N, num_outputs)`, if asked for and if the objective predicts.
+    """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    logits: Tensor | None
+
+
+class Follow(NamedTuple):
+    """A tensor of an auxiliary network that follows a parameter of the network as a moving average.
+
+    Args:
+        copy: The following tensor, `copy <- momentum * copy + (1 - momentum) * source` after each step.
+        source: Name of the parameter in the network.
+        momentum: Between 0 and 1.
+    """
+
+    copy: Tensor
+    source: str
+    momentum: float
+
+
+class LocalObjective(nn.Module, ABC):
+    """Owns the auxiliary networks of one window and scores the window's features."""
+
+    @abstractmethod
+    def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
+        """The summands of the local loss, each computed only when asked for.
+
+        The engine sends the gradient of a part back before it asks for the next, so that only one part's graph is alive.
+
+        Args:
+            features: Output of the window's last block.
+            batch: Inputs, targets and images.
+
+        Yields:
+            Part: The summands in order.
+        """
+
+    def follows(self) -> Iterable[Follow]:
+        """Which tensors of this objective average parameters of the network.
+
+        Returns:
+            One entry for each such tensor.
+        """
+        return ()
+
+    def forward(self, features: Tensor, batch: Batch) -> LocalOutput:
+        """The whole loss with its graph, for inspection; training goes through `LocalModel.local_backward`.
+
+        Args:
+            features: Output of the window's last block.
+            batch: Inputs, targets and images.
+
+        Returns:
+            The weighted sum, its summands and the logits.
+        """
+        parts = list(self.parts(features, batch))
+        loss = torch.stack([part.weight * part.loss for part in parts]).sum()
+        logits = next((part.logits for part in parts if part.logits is not None), None)
+        return LocalOutput(loss, {part.name: part.loss for part in parts}, logits)
+
+
+class Term(nn.Module):
+    """An auxiliary network and what its output is scored by.
+
+    Args:
+        name: What the log calls the loss.
+        auxiliary: From features to the output that is scored.
+        score: From that output and the batch to a scalar.
+        weight: Factor of the loss.
+        predicts: Whether the output is what the task asks for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        auxiliary: nn.Module,
+        score: Callable[[Tensor, Batch], Tensor],
+        *,
+        weight: float = 1.0,
+        predicts: bool = False,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.auxiliary = auxiliary
+        self.score = score
+        self.weight = weight
+        self.predicts = predicts
+
+    def forward(self, features: Tensor, batch: Batch) -> Part:
+        """Score the features.
+
+        Args:
+            features: Output of the window's last block.
+            batch: Inputs, targets and images.
+
+        Returns:
+            The loss with its graph.
+        """
+        output = self.auxiliary(features)
+        return Part(self.name, self.score(output, batch), self.weight, output.detach() if self.predicts else None)
+
+
+class WeightedTerms(LocalObjective):
+    """A weighted sum of terms, each with an auxiliary network of its own.
+
+    Args:
+        *terms: At least one.
+    """
+
+    def __init__(self, *terms: Term) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+
+    @override
+    def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
+        for term in self.terms:
+            yield term(features, batch)
+
+
+class OutputLoss(LocalObjective):
+    """The task's own loss on the network's own output: the objective of the last window.
+
+    Args:
+        task: What the network is trained for.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    @override
+    def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
+        logits = features.detach() if isinstance(features, Tensor) else None
+        yield Part("output", self.task.output_loss(features, batch.targets), logits=logits)
+
+
+def prediction_term(head: nn.Module, task: Task, *, weight: float = 1.0) -> Term:
+    """The task's loss through a local head.
+
+    Args:
+        head: From features to `(N, num_outputs)`.
+        task: What the network is trained for.
+        weight: Factor of the loss.
+
+    Returns:
+        A term that predicts.
+    """
+
+    def task_loss(output: Tensor, batch: Batch) -> Tensor:
+        return task.loss(output, batch.targets)
+
+    return Term("prediction", head, task_loss, weight=weight, predicts=True)
+
+
+def require_labels(task: Task, what: str) -> None:
+    """Refuse a task without one class per sample.
+
+    Args:
+        task: What the network is trained for.
+        what: The loss that needs labels, for the message.
+
+    Raises:
+        InputError: The task has no labels.
+    """
+    if not task.has_labels:
+        raise InputError(
+            f"{what} compares samples by their class, and {type(task).__name__} has none; use another method."
+        )

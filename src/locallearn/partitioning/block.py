@@ -1,0 +1,128 @@
+"""A piece of a network that can be called by itself and holds no tensors of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, fx, nn
+from typing_extensions import override
+
+from locallearn.partitioning.unit import TracedUnits, alive_at, fed_by_input
+
+State = Tensor | tuple[Any, ...]
+"""What passes from block to block: the activation, or `(activation, *carried)` where sizes or masks are handed on."""
+
+
+class Block(nn.Module):
+    """Consecutive units of a network, with the head if they reach its end.
+
+    The block reads the network's modules, parameters and buffers at every call and registers none of them, so that
+    replacing a module of the network, its hooks, `train()` and `eval()` act as always.
+
+    Args:
+        network: The network that owns everything.
+        traced: Its graph with the places of its units.
+        start: Index of the first unit.
+        stop: One past the index of the last; one more than the number of units includes the head.
+    """
+
+    def __init__(self, network: nn.Module, traced: TracedUnits, start: int, stop: int) -> None:
+        super().__init__()
+        bounds = (*traced.bounds, len(traced.nodes))
+        inside = traced.nodes[bounds[start] : bounds[stop]]
+        graph = _subgraph(traced, bounds[start], bounds[stop], start, stop)
+        self._network = (network,)
+        self._function = type(fx.GraphModule(network, graph)).forward
+        self.modules_called = tuple(dict.fromkeys(str(node.target) for node in inside if node.op == "call_module"))
+        self._attributes = tuple(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr"))
+        self.copies_input = False
+
+    def forward(self, state: State) -> State:
+        """Apply the units.
+
+        Args:
+            state: What the block before returned; the network's input for the first.
+
+        Returns:
+            The state for the next block; the network's output after the head.
+        """
+        first, *carried = state if isinstance(state, tuple) else (state,)
+        return self._function(self._network[0], first.clone() if self.copies_input else first, *carried)
+
+    def parameter_names(self) -> list[str]:
+        """Names, in the network, of the parameters the block uses now.
+
+        Returns:
+            Each name once, also where the network knows a parameter by several.
+        """
+        network = self._network[0]
+        names = dict(network.named_parameters())
+        found = [
+            f"{path}.{name}"
+            for path in self.modules_called
+            for name, _ in network.get_submodule(path).named_parameters()
+        ]
+        used = {id(network.get_parameter(name)) for name in found}
+        used |= {id(names[name]) for name in self._attributes if name in names}
+        return [name for name, parameter in names.items() if id(parameter) in used]
+
+    @override
+    def extra_repr(self) -> str:
+        return ", ".join(self.modules_called)
+
+
+def activation(state: State) -> Tensor:
+    """The tensor of a state that learns.
+
+    Args:
+        state: What a block returned.
+
+    Returns:
+        The activation.
+    """
+    return state[0] if isinstance(state, tuple) else state
+
+
+def with_activation(state: State, replacement: Tensor) -> State:
+    """The state with another activation and everything else detached.
+
+    Args:
+        state: What a block returned.
+        replacement: Takes the place of the activation.
+
+    Returns:
+        A state of the same form.
+    """
+    if not isinstance(state, tuple):
+        return replacement
+    return (replacement, *(item.detach() if isinstance(item, Tensor) else item for item in state[1:]))
+
+
+def _subgraph(traced: TracedUnits, first: int, last: int, start: int, stop: int) -> fx.Graph:
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    fed = fed_by_input(traced.nodes)
+
+    def copy_of(node: fx.Node) -> fx.Node:
+        if node not in copies:
+            if node in fed:
+                raise AssertionError(f"{node} is used before it is computed")
+            copies[node] = graph.node_copy(node, copy_of)
+        return copies[node]
+
+    if start > 0:
+        for node in _handed_on(traced, first, start):
+            copies[node] = graph.placeholder(node.name)
+    for node in traced.nodes[first:last]:
+        copies[node] = graph.node_copy(node, copy_of)
+    if stop <= len(traced.units):
+        results = [copy_of(node) for node in _handed_on(traced, last, stop)]
+        graph.output(results[0] if len(results) == 1 else tuple(results))
+    graph.lint()
+    return graph
+
+
+def _handed_on(traced: TracedUnits, place: int, unit: int) -> list[fx.Node]:
+    """The nodes whose values cross a cut, the activation first."""
+    carrier = traced.carriers[unit]
+    return [carrier, *(node for node in alive_at(traced.nodes, place) if node is not carrier)]

@@ -1,0 +1,274 @@
+"""Cut a network into a chain of blocks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils import _pytree as pytree
+
+from locallearn.errors import InputError, listed
+from locallearn.partitioning.balance import balanced_sizes, even_sizes, forward_flops, saved_bytes
+from locallearn.partitioning.block import Block, activation, with_activation
+from locallearn.partitioning.published_cuts import published_sizes
+from locallearn.partitioning.tracing import keeping_modes, owner
+from locallearn.partitioning.unit import TracedUnits, Unit, chained_units, find_units
+
+
+@dataclass(frozen=True)
+class BlockInfo:
+    """What a block consists of.
+
+    Args:
+        index: Its place, counted from 0.
+        units: Indices of its units.
+        in_shape: Shape of its input without the batch.
+        out_shape: Shape of its last unit's output without the batch; the head of the last block comes after it.
+    """
+
+    index: int
+    units: range
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A network as a chain of blocks.
+
+    Args:
+        network: The network itself; it owns all parameters and buffers.
+        units: The finest pieces worth cutting at.
+        head: Pool and classifier, which follow the last unit; part of the last block.
+        blocks: Their chain equals the network.
+        infos: What each block consists of.
+        input_shape: Shape of the network's input without the batch.
+    """
+
+    network: nn.Module
+    units: tuple[Unit, ...]
+    head: Block
+    blocks: tuple[Block, ...]
+    infos: tuple[BlockInfo, ...]
+    input_shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+
+def partition(
+    network: nn.Module,
+    example: Tensor,
+    *,
+    num_blocks: int | None = None,
+    balance: Literal["depth", "memory", "flops"] = "depth",
+    split_points: Sequence[str] | None = None,
+    preset: str | None = None,
+    chain: Sequence[nn.Module] | None = None,
+) -> Partition:
+    """Cut a network into blocks whose chain equals it bit for bit.
+
+    The network is traced, not changed: its blocks read its own modules at every call. Equality is checked on the
+    example in evaluation mode (not on fake tensors); training flags and buffers are as before afterwards.
+
+    Args:
+        network: Any module that torch.fx can trace; parts inside that it cannot trace stay whole.
+        example: One input batch, `(N, ...)`; two samples are enough.
+        num_blocks: K, from 1 to the number of units.
+        balance: What the blocks share evenly: units, bytes kept for the backward pass, or floating-point operations.
+        split_points: Instead of `num_blocks`: names of modules; a block ends after each.
+        preset: Cut as a paper's released code does at `num_blocks`; see `published_cuts.PRESETS`.
+        chain: For a network that cannot be traced: its submodules in the order they are applied, the head last.
+
+    Returns:
+        The blocks, the units they are made of, and the head.
+
+    Raises:
+        InputError: The network cannot be cut as asked; the message lists all reasons.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> blocks = partition(network, torch.zeros(2, 4), num_blocks=1)
+        >>> [unit.name for unit in blocks.units]
+        ['0']
+    """
+    _check_request(network, example, num_blocks, split_points, preset)
+    if chain is not None:
+        traced = chained_units(network, example, list(chain))
+    else:
+        traced = find_units(network, example)
+    count = len(traced.units)
+    if split_points is not None:
+        ends = _ends_after(traced, split_points)
+        sizes = [stop - start for start, stop in zip([0, *ends], [*ends, count], strict=True)]
+    elif preset is not None:
+        sizes = list(published_sizes(preset, count, num_blocks))
+    else:
+        sizes = _sizes(network, example, traced, num_blocks or 1, balance)
+    return _assemble(network, example, traced, sizes)
+
+
+def _check_request(
+    network: nn.Module,
+    example: Tensor,
+    num_blocks: int | None,
+    split_points: Sequence[str] | None,
+    preset: str | None,
+) -> None:
+    problems = []
+    if (num_blocks is None) == (split_points is None):
+        problems.append("Give either num_blocks= or split_points=, not both and not neither.")
+    if preset is not None and split_points is not None:
+        problems.append("preset= goes with num_blocks=, not with split_points=.")
+    if num_blocks is not None and num_blocks < 1:
+        problems.append(f"num_blocks must be at least 1, not {num_blocks}.")
+    if example.ndim < 2 or example.shape[0] < 1:
+        problems.append(f"The example must be a batch, (N, ...), but has shape {tuple(example.shape)}.")
+    devices = {str(parameter.device) for parameter in network.parameters()}
+    if devices and str(example.device) not in devices:
+        problems.append(
+            f"The example is on {example.device}, the network on {', '.join(sorted(devices))}; move one of them."
+        )
+    if problems:
+        raise InputError(listed(problems))
+
+
+def _sizes(network: nn.Module, example: Tensor, traced: TracedUnits, num_blocks: int, balance: str) -> list[int]:
+    count = len(traced.units)
+    if num_blocks > count:
+        whole = f" {', '.join(traced.whole)} cannot be traced and stay whole." if traced.whole else ""
+        raise InputError(
+            f"{type(network).__name__} has {count} units to cut between, so num_blocks can be at most {count}, not "
+            f"{num_blocks}.{whole}"
+        )
+    if balance == "depth":
+        return even_sizes(count, num_blocks)
+    pieces = [Block(network, traced, index, index + 1) for index in range(count)]
+    with keeping_modes(network):
+        network.eval()
+        if balance == "memory":
+            costs = saved_bytes(pieces, network, example)
+        elif balance == "flops":
+            costs = forward_flops(pieces, example)
+        else:
+            raise InputError(f"balance is 'depth', 'memory' or 'flops', not {balance!r}.")
+    return balanced_sizes(costs, num_blocks)
+
+
+def _ends_after(traced: TracedUnits, split_points: Sequence[str]) -> list[int]:
+    """Indices of the units after which a block ends."""
+    last_unit: dict[str, int] = {}
+    for index in range(len(traced.units)):
+        for node in traced.nodes[traced.bounds[index] : traced.bounds[index + 1]]:
+            parts = owner(node).split(".")
+            last_unit |= {".".join(parts[:length]): index for length in range(1, len(parts) + 1)}
+    problems, ends = [], []
+    for name in split_points:
+        if name not in last_unit:
+            near = difflib.get_close_matches(name, last_unit, n=3) or [unit.name for unit in traced.units][:3]
+            problems.append(f"There is no legal cut after {name!r}; the nearest are {', '.join(map(repr, near))}.")
+        elif last_unit[name] == len(traced.units) - 1:
+            problems.append(f"A cut after {name!r} would leave nothing but the head for the last block.")
+        else:
+            ends.append(last_unit[name] + 1)
+    if not problems and ends != sorted(set(ends)):
+        problems.append(
+            f"split_points must name ends of different units in order; {list(split_points)} end units {ends}."
+        )
+    if problems:
+        raise InputError(listed(problems))
+    return ends
+
+
+def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: Sequence[int]) -> Partition:
+    count = len(traced.units)
+    ends = list(accumulate(sizes))
+    ranges = [range(stop - size, stop) for size, stop in zip(sizes, ends, strict=True)]
+    blocks = tuple(Block(network, traced, units.start, units.stop + (units.stop == count)) for units in ranges)
+    infos = tuple(
+        BlockInfo(index, units, traced.units[units.start].in_shape, traced.units[units.stop - 1].out_shape)
+        for index, units in enumerate(ranges)
+    )
+    problems = [*_hooks_that_would_not_run(network, traced), *_shared_across_cuts(network, blocks)]
+    if problems:
+        raise InputError(listed(problems))
+    _prove_equal(network, blocks, example)
+    head = Block(network, traced, count, count + 1)
+    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]))
+
+
+def _hooks_that_would_not_run(network: nn.Module, traced: TracedUnits) -> list[str]:
+    """Modules with hooks whose forward is cut through, so that nobody calls them as a whole in training."""
+    called = {str(node.target) for node in traced.nodes if node.op == "call_module"}
+    through = {name.rpartition(".")[0] for name in called}
+    through |= {parent for name in through for parent in _parents(name)}
+    return [
+        f"{name or type(network).__name__} has forward hooks, but is cut through, so that they would not run in local "
+        "training; remove them or hook the modules inside."
+        for name in sorted(through)
+        if network.get_submodule(name)._forward_hooks or network.get_submodule(name)._forward_pre_hooks
+    ]
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts))]
+
+
+def _shared_across_cuts(network: nn.Module, blocks: Sequence[Block]) -> list[str]:
+    first_user: dict[str, int] = {}
+    problems = []
+    for index, block in enumerate(blocks):
+        for name in block.parameter_names():
+            if first_user.setdefault(name, index) != index:
+                problems.append(
+                    f"{name} is used by blocks {first_user[name]} and {index}; cut so that both uses are in one block, or "
+                    "give each its own."
+                )
+    return problems
+
+
+def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -> None:
+    """Check the chain against the network, and have blocks that write into their input copy it."""
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    with keeping_modes(network), torch.no_grad():
+        network.eval()
+        state: Any = example
+        for block in blocks:
+            state = with_activation(state, activation(state).detach())
+            version = activation(state)._version
+            block.copies_input = _first_call_is_in_place(network, block)
+            entered = activation(state)
+            state = block(state)
+            if entered._version != version:
+                block.copies_input = True
+        if not isinstance(example, FakeTensor):
+            _compare(network, state, network(example))
+            for name, buffer in network.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def _first_call_is_in_place(network: nn.Module, block: Block) -> bool:
+    """Whether the first module writes into its input, perhaps only in training, as dropout does."""
+    return bool(block.modules_called) and bool(
+        getattr(network.get_submodule(block.modules_called[0]), "inplace", False)
+    )
+
+
+def _compare(network: nn.Module, chained: Any, whole: Any) -> None:
+    left, left_spec = pytree.tree_flatten(chained)
+    right, right_spec = pytree.tree_flatten(whole)
+    same = left_spec == right_spec and all(
+        torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in zip(left, right, strict=True)
+    )
+    if not same:
+        raise InputError(
+            f"The chain of blocks does not equal {type(network).__name__} on the example, bit for bit: its forward depends "
+            "on something that a trace cannot see (random numbers, global state, or modules given in the wrong order)."
+        )

@@ -1,0 +1,223 @@
+"""The graph of a network in which repeated blocks stay whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+from typing_extensions import override
+
+from locallearn.errors import InputError
+
+
+class _Tracer(fx.Tracer):
+    """Keeps chosen modules whole, and notes in which module a trace failed."""
+
+    def __init__(self, whole: set[str]) -> None:
+        super().__init__(param_shapes_constant=True)
+        self.whole = whole
+        self.failed: str | None = None
+
+    @override
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return (
+            module_qualified_name in self.whole or super().is_leaf_module(m, module_qualified_name) or reads_training(m)
+        )
+
+    @override
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.failed = self.failed or self.path_of_module(m)
+            raise
+
+
+def reads_training(module: nn.Module) -> bool:
+    """Whether the module's own forward looks at `self.training`, which a trace would fix once and for all.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        True if the name occurs in the code of its forward.
+    """
+    code = getattr(type(module).forward, "__code__", None)
+    return code is not None and "training" in code.co_names
+
+
+def trace(network: nn.Module, whole: set[str]) -> fx.Graph:
+    """Trace the network; modules that cannot be traced are kept whole and added to `whole`.
+
+    Args:
+        network: Any module.
+        whole: Names of modules to keep whole; grows.
+
+    Returns:
+        The graph, whose nodes name the network's own modules.
+
+    Raises:
+        InputError: The network's own forward cannot be traced, or takes another path in training.
+    """
+    while True:
+        tracer = _Tracer(whole)
+        try:
+            graph = tracer.trace(network)
+            break
+        except Exception as error:
+            if tracer.failed is None:
+                raise InputError(_untraceable(network, error)) from error
+            whole.add(tracer.failed)
+    if reads_training(network) and _outline(graph) != _outline_in_other_mode(network, whole):
+        raise InputError(
+            f"The forward of {type(network).__name__} takes another path in training than in evaluation (it reads "
+            "self.training), so its blocks cannot follow train() and eval(). Move that choice into a submodule, or give "
+            "the modules by hand: partition(network, example, chain=[network.stem, ..., network.head])."
+        )
+    return graph
+
+
+def _untraceable(network: nn.Module, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"The forward of {type(network).__name__} cannot be traced by torch.fx ({type(error).__name__}: {reason}). Give "
+        "its modules by hand, in the order in which they are applied: "
+        "partition(network, example, chain=[network.stem, ..., network.head])."
+    )
+
+
+def _outline(graph: fx.Graph) -> list[str]:
+    return [str(node.format_node()) for node in graph.nodes]
+
+
+def _outline_in_other_mode(network: nn.Module, whole: set[str]) -> list[str]:
+    with keeping_modes(network):
+        network.train(not network.training)
+        return _outline(_Tracer(whole).trace(network))
+
+
+@contextmanager
+def keeping_modes(network: nn.Module) -> Iterator[None]:
+    """Restore every module's training flag afterwards.
+
+    Args:
+        network: Any module.
+
+    Yields:
+        None: While modes may change.
+    """
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+class Values(fx.Interpreter):
+    """Runs a graph and notes of every node whether its value is a tensor that needs gradient, and its shape."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(network, graph=graph)
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.needs_gradient: set[fx.Node] = set()
+
+    @override
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n] = tuple(value.shape)
+        tensors = [item for item in pytree.tree_leaves(value) if isinstance(item, Tensor)]
+        if any(tensor.requires_grad for tensor in tensors):
+            self.needs_gradient.add(n)
+        return value
+
+
+def run(network: nn.Module, graph: fx.Graph, example: Tensor) -> Values:
+    """Run a traced network on an example as if all its parameters were trained.
+
+    Args:
+        network: The network the graph was traced from.
+        graph: Its graph.
+        example: One input batch.
+
+    Returns:
+        What was noted of each node's value.
+    """
+    frozen = [p for p in network.parameters() if p.is_floating_point() and not p.requires_grad]
+    values = Values(network, graph)
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            values.run(example)
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    return values
+
+
+def repeated_blocks(network: nn.Module, graph: fx.Graph, values: Values) -> set[str]:
+    """Names of the modules to keep whole because they are, or stand in line with, blocks that join activations.
+
+    A class whose own forward joins two activations is a block. Its outermost instances stay whole, and so do modules
+    whose names differ from an instance's only in digits, unless they contain blocks themselves.
+
+    Args:
+        network: The network the graph was traced from.
+        graph: Its fine graph.
+        values: What `run` noted.
+
+    Returns:
+        Names of modules.
+    """
+    depends = {node for node in graph.nodes if node.op == "placeholder"}
+    classes: set[type[nn.Module]] = set()
+    for node in graph.nodes:
+        inputs = [item for item in node.all_input_nodes if item in depends and item in values.needs_gradient]
+        if node not in depends and node in values.shapes and any(item in depends for item in node.all_input_nodes):
+            depends.add(node)
+        if node.op in ("call_function", "call_method") and len(inputs) > 1:
+            owner = _owner(node)
+            if owner and next(network.get_submodule(owner).parameters(), None) is not None:
+                classes.add(type(network.get_submodule(owner)))
+    instances = _outermost({name for name, module in network.named_modules() if name and type(module) in classes})
+    patterns = {_without_digits(name) for name in instances}
+    alike = {
+        name
+        for name, module in network.named_modules()
+        if _without_digits(name) in patterns and not any(type(inner) in classes for inner in module.modules())
+    }
+    return instances | _outermost(alike)
+
+
+def _owner(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    return next(reversed(stack.values()))[0] if stack else ""
+
+
+def owner(node: fx.Node) -> str:
+    """Name of the module in whose forward a node stands.
+
+    Args:
+        node: A node of a traced graph.
+
+    Returns:
+        The called module's own name for a call of a module, `""` for the network itself.
+    """
+    return str(node.target) if node.op == "call_module" else _owner(node)
+
+
+def _outermost(names: set[str]) -> set[str]:
+    return {name for name in names if not any(name.startswith(other + ".") for other in names)}
+
+
+def _without_digits(name: str) -> str:
+    return re.sub(r"\d+", "#", name)

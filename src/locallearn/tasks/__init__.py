@@ -1,0 +1,6 @@
+"""What a network is trained for."""
+
+from locallearn.tasks.classification import Classification
+from locallearn.tasks.task import Task
+
+__all__ = ["Classification", "Task"]

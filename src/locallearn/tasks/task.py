@@ -1,0 +1,60 @@
+"""The interface between a task and the methods."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+
+class Task(ABC):
+    """Owns the loss, the number of outputs of a local head, and the labels."""
+
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """How many numbers a local head predicts per sample (or per pixel)."""
+
+    @property
+    @abstractmethod
+    def has_labels(self) -> bool:
+        """Whether `labels` gives one class per sample, which similarity and contrastive losses need."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of a local head.
+
+        Args:
+            logits: `(N, num_outputs)`.
+            targets: As given to `LocalModel.local_backward`.
+
+        Returns:
+            A scalar, the mean over the batch.
+        """
+
+    @abstractmethod
+    def output_loss(self, output: Any, targets: Tensor) -> Tensor:
+        """Loss of the network's own output.
+
+        Args:
+            output: What the network returns.
+            targets: As given to `LocalModel.local_backward`.
+
+        Returns:
+            A scalar, the mean over the batch.
+        """
+
+    @abstractmethod
+    def labels(self, targets: Tensor) -> Tensor:
+        """One class per sample.
+
+        Args:
+            targets: As given to `LocalModel.local_backward`.
+
+        Returns:
+            `(N,)` class indices.
+
+        Raises:
+            InputError: The task has no labels (`has_labels` is False).
+        """
