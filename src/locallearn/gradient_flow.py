@@ -32,11 +32,14 @@ def push_back(
     """Back-propagate a gradient from a tensor and let go of it on the way.
 
     Args:
-        output: A tensor with a graph.
+        output: A tensor with a graph; nothing happens if all behind it is frozen.
         stash: Holds the gradient of `output` as its last entry, which is removed.
         inputs: Fill `.grad` of these only; everything the graph reaches if None.
         retain_graph: Keep the graph for another pass.
     """
+    if not output.requires_grad:
+        stash.clear()
+        return
     seed = _Seed.apply(output, stash)
     with outside_autocast(output):
         torch.autograd.backward(seed, inputs=inputs, retain_graph=retain_graph)

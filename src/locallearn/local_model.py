@@ -58,8 +58,8 @@ class LocalModel(nn.Module):
         partition: The network cut into blocks.
         method: How the blocks are trained.
         task: What the network is trained for.
-        normalization: Mean and standard deviation per channel that the inputs are normalised with; needed by methods that
-            restore the image, unless the inputs are images in [0, 1].
+        normalization: Mean and standard deviation per channel that the inputs are normalised with; needed by methods
+            that restore the image, unless the inputs are images in [0, 1].
 
     Raises:
         InputError: The method's windows do not fit the partition, or an objective cannot be built.
@@ -187,6 +187,9 @@ class LocalModel(nn.Module):
 
         Returns:
             What to report, and the gradient of the features in a list that its user empties.
+
+        Raises:
+            InputError: No part of the objective depends on the features.
         """
         leaf = features.detach().requires_grad_()
         terms: dict[str, Tensor] = {}
@@ -203,8 +206,8 @@ class LocalModel(nn.Module):
             del part
         if total is None or leaf.grad is None:
             raise InputError(
-                f"The objective of window {self.windows[index]} gives its features no gradient; it must yield at least one "
-                "part that depends on them."
+                f"The objective of window {self.windows[index]} gives its features no gradient; it must yield at least "
+                "one part that depends on them."
             )
         gradient, leaf.grad = leaf.grad, None
         return LocalOutput(total, terms, logits), [gradient]

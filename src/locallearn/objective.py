@@ -62,8 +62,8 @@ def _check_range(images: Tensor, normalization: Normalization | None) -> None:
             "no normalization was given" if normalization is None else f"the normalization {normalization} was given"
         )
         raise InputError(
-            f"The images to restore range from {low:.3g} to {high:.3g} instead of [0, 1], and {given}. Pass the mean and "
-            "the standard deviation that the inputs were normalised with: LocalModel(..., normalization=(mean, std))."
+            f"The images to restore range from {low:.3g} to {high:.3g} instead of [0, 1], and {given}. Pass the mean "
+            "and the standard deviation that the inputs were normalised with: LocalModel(..., normalization=(mean, std))."
         )
 
 
@@ -118,7 +118,8 @@ class LocalObjective(nn.Module, ABC):
     def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
         """The summands of the local loss, each computed only when asked for.
 
-        The engine sends the gradient of a part back before it asks for the next, so that only one part's graph is alive.
+        The engine sends the gradient of a part back before it asks for the next, so that only one part's graph is
+        alive.
 
         Args:
             features: Output of the window's last block.

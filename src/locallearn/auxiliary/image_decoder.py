@@ -44,7 +44,7 @@ class ImageDecoder(nn.Module):
                 f"an image cannot be restored from a feature of shape {tuple(shape)}, only from a map (C, H, W): "
                 "use a method without reconstruction (dgl, predsim), or cut the network where it has maps"
             )
-        self.size = image_shape[1:]
+        self.size = (image_shape[1], image_shape[2])
         self.conv = conv3x3(shape[0], int(12 * widen), self.size, bias=True)
         self.norm = nn.BatchNorm2d(int(12 * widen))
         self.relu = nn.ReLU(inplace=True)

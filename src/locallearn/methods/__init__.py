@@ -37,7 +37,8 @@ def method_class(name: str) -> type[Method]:
         near = difflib.get_close_matches(name, METHODS, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise InputError(
-            f"There is no method {name!r}. {hint}The methods are {', '.join(METHODS)}; your own is 'package.module:Class'."
+            f"There is no method {name!r}. {hint}The methods are {', '.join(METHODS)}; "
+            "your own is 'package.module:Class'."
         )
     module_name, _, class_name = name.partition(":")
     try:

@@ -31,8 +31,8 @@ class InfoPro(Method):
         ICLR 2021. Authors' code: blackfeather-wang/InfoPro-Pytorch at a38362a, networks/resnet.py and comand.sh. The
         schedule `"stage"`: JunhaoSu0/MAN at a6d20c5, networks/resnetInfoPro_MAN.py.
     Departures: The losses of a block are back-propagated one after the other, which gives the same gradients with less
-        memory. The decoder returns logits and the sigmoid is in the loss. With `"stage"` the authors divide by the number
-        of modules they name (16) where only 15 exist; here K is the number of blocks.
+        memory. The decoder returns logits and the sigmoid is in the loss. With `"stage"` the authors divide by the
+        number of modules they name (16) where only 15 exist; here K is the number of blocks.
 
     Args:
         task_loss: `"contrastive"` (supervised, temperature 0.07) or `"cross_entropy"`.
@@ -41,8 +41,8 @@ class InfoPro(Method):
         reconstruction: $\lambda_1$ at the first and at the last local block. The default is the authors' for ResNet-32,
             CIFAR-10, K=16; `PUBLISHED_WEIGHTS` has the others.
         prediction: $\lambda_2$, likewise.
-        schedule: `"linear"`: $t_k = k/(K-2)$ over the K-1 local blocks. `"stage"`: $t_k = s_k/(K-2)$, where $s_k$ is the
-            stage, counted from the stem as 0, of the unit that the objective reads.
+        schedule: `"linear"`: $t_k = k/(K-2)$ over the K-1 local blocks. `"stage"`: $t_k = s_k/(K-2)$, where $s_k$ is
+            the stage, counted from the stem as 0, of the unit that the objective reads.
     """
 
     task_loss: Literal["contrastive", "cross_entropy"] = "contrastive"
@@ -83,8 +83,8 @@ class InfoPro(Method):
             terms.append(self._task_term(site, context, head, prediction))
         if not terms:
             raise InputError(
-                f"Both InfoPro weights are zero at local block {site.index} (unit {context.units[site.unit].name}), which "
-                f"would not learn; change reconstruction={self.reconstruction} or prediction={self.prediction}."
+                f"Both InfoPro weights are zero at local block {site.index} (unit {context.units[site.unit].name}), "
+                f"which would not learn; change reconstruction={self.reconstruction} or prediction={self.prediction}."
             )
         return WeightedTerms(*terms)
 

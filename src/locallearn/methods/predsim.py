@@ -30,8 +30,8 @@ class PredSim(Method):
         dropout between blocks belongs to the network here. `last_weight` is 0.01 in the authors' code.
 
     Args:
-        head: `"auglocal"`: pooled to at most 512 features, default initialisation. `"original"`: at most 4096, classifier
-            weights start at zero.
+        head: `"auglocal"`: pooled to at most 512 features, default initialisation. `"original"`: at most 4096,
+            classifier weights start at zero.
         beta: Weight of the similarity loss, in [0, 1].
         last_weight: Weight of the network's own output loss.
     """

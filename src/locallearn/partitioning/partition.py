@@ -228,8 +228,8 @@ def _shared_across_cuts(network: nn.Module, blocks: Sequence[Block]) -> list[str
         for name in block.parameter_names():
             if first_user.setdefault(name, index) != index:
                 problems.append(
-                    f"{name} is used by blocks {first_user[name]} and {index}; cut so that both uses are in one block, or "
-                    "give each its own."
+                    f"{name} is used by blocks {first_user[name]} and {index}; cut so that both uses are in one block, "
+                    "or give each its own."
                 )
     return problems
 
@@ -256,9 +256,11 @@ def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -
 
 def _first_call_is_in_place(network: nn.Module, block: Block) -> bool:
     """Whether the first module writes into its input, perhaps only in training, as dropout does."""
-    return bool(block.modules_called) and bool(
-        getattr(network.get_submodule(block.modules_called[0]), "inplace", False)
-    )
+    if not block.modules_called:
+        return False
+    inside = network.get_submodule(block.modules_called[0]).modules()
+    first = next(module for module in inside if next(module.children(), None) is None)
+    return bool(getattr(first, "inplace", False))
 
 
 def _compare(network: nn.Module, chained: Any, whole: Any) -> None:
@@ -269,6 +271,6 @@ def _compare(network: nn.Module, chained: Any, whole: Any) -> None:
     )
     if not same:
         raise InputError(
-            f"The chain of blocks does not equal {type(network).__name__} on the example, bit for bit: its forward depends "
-            "on something that a trace cannot see (random numbers, global state, or modules given in the wrong order)."
+            f"The chain of blocks does not equal {type(network).__name__} on the example, bit for bit: its forward "
+            "depends on something that a trace cannot see (random numbers, global state, or modules given in the wrong order)."
         )

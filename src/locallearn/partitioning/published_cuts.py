@@ -34,8 +34,8 @@ PRESETS: dict[str, dict[tuple[int, int], tuple[int, ...]]] = {
 """Units per block by preset, number of units and named number of blocks.
 
 Source: `auglocal`: ChenxiangMA/AugLocal, networks/configs.py: single units, then all the rest. `infopro` and
-    `infopro_balanced`: blackfeather-wang/InfoPro-Pytorch at a38362a, networks/configs.py. `man`: JunhaoSu0/MAN at a6d20c5,
-    networks/config.py, where the stem joins the first residual block, so that the lists named 16 and 55 make 15 and 54
+    `infopro_balanced`: blackfeather-wang/InfoPro-Pytorch at a38362a, networks/configs.py. `man`: JunhaoSu0/MAN at
+    a6d20c5, networks/config.py, where the stem joins the first residual block, so that the lists named 16 and 55 make 15 and 54
     blocks. `mlaan`: Wendy231015/MLAAN at 70effbe, networks/config2.py, likewise.
 """
 

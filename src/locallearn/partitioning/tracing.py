@@ -78,8 +78,8 @@ def trace(network: nn.Module, whole: set[str]) -> fx.Graph:
     if reads_training(network) and _outline(graph) != _outline_in_other_mode(network, whole):
         raise InputError(
             f"The forward of {type(network).__name__} takes another path in training than in evaluation (it reads "
-            "self.training), so its blocks cannot follow train() and eval(). Move that choice into a submodule, or give "
-            "the modules by hand: partition(network, example, chain=[network.stem, ..., network.head])."
+            "self.training), so its blocks cannot follow train() and eval(). Move that choice into a submodule, or "
+            "give the modules by hand: partition(network, example, chain=[network.stem, ..., network.head])."
         )
     return graph
 
@@ -87,8 +87,8 @@ def trace(network: nn.Module, whole: set[str]) -> fx.Graph:
 def _untraceable(network: nn.Module, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
-        f"The forward of {type(network).__name__} cannot be traced by torch.fx ({type(error).__name__}: {reason}). Give "
-        "its modules by hand, in the order in which they are applied: "
+        f"The forward of {type(network).__name__} cannot be traced by torch.fx ({type(error).__name__}: {reason}). "
+        "Give its modules by hand, in the order in which they are applied: "
         "partition(network, example, chain=[network.stem, ..., network.head])."
     )
 

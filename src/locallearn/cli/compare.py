@@ -1,0 +1,120 @@
+"""Train a recipe by several methods and set accuracy, memory, time and arithmetic side by side."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locallearn.cli import runs
+from locallearn.cli.flags import Format, Json, RecipeName, parsed_with_recipe, recipe_word
+from locallearn.cli.tables import print_rows
+from locallearn.errors import InputError
+from locallearn.recipes import Recipe, checked, load
+
+METHODS = ("backprop", "dgl", "predsim", "infopro")
+DEFAULT = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Train a recipe by several methods; each method's run is a folder of --out, and compare.json the table.
+
+    Args:
+        methods: Methods to compare; the recipe's own keeps the recipe's fields, the others have their defaults.
+        out: Folder of the comparison; none makes runs/RECIPE-compare-seedSEED.
+    """
+
+    recipe: RecipeName = DEFAULT
+    methods: tuple[str, ...] = METHODS
+    out: Path | None = None
+    format: Format = "table"
+    json: Json = False
+
+
+def resolve(argv: Sequence[str]) -> tuple[Compare, list[Recipe]]:
+    """What a command line asks to compare.
+
+    Args:
+        argv: Words after `compare`.
+
+    Returns:
+        The verb's own options, and a checked recipe for each method.
+
+    Raises:
+        InputError: The recipe, a flag or a method is refused.
+    """
+    word = recipe_word(argv) or DEFAULT
+    options, recipe = parsed_with_recipe(Compare, argv, load(word), verb="compare", where=f"recipe {word!r}")
+    if options.recipe != word:
+        raise InputError(f"name the recipe first: locallearn compare {options.recipe} ...")
+    if not options.methods or len(set(options.methods)) < len(options.methods):
+        raise InputError(f"--methods {' '.join(options.methods)}: give different methods, at least one")
+    return options, [by_method(recipe, name) for name in options.methods]
+
+
+def by_method(recipe: Recipe, name: str) -> Recipe:
+    """A recipe with another method.
+
+    Args:
+        recipe: Any recipe.
+        name: Name of the method; its fields have their defaults unless it is the recipe's own.
+
+    Returns:
+        The checked recipe.
+    """
+    if name == recipe.method.name:
+        return recipe
+    return checked(recipe.model_dump() | {"method": {"name": name}}, where=f"--methods {name}")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train by every method, measure every step, and print the table.
+
+    Args:
+        argv: Words after `compare`.
+
+    Returns:
+        The exit code.
+    """
+    options, recipes = resolve(argv)
+    out = runs.new_folder(options.out, options.recipe, recipes[0], label="compare")
+    rows = []
+    for recipe in recipes:
+        print(f"{options.recipe} by {recipe.method.name} -> {out}", file=sys.stderr)
+        summaries = runs.train_seeds(recipe, out / runs.file_name(recipe.method.name), resume=False)
+        rows.append(_accuracy(recipe, [summary.test_accuracy for summary in summaries]))
+    print("measuring memory, arithmetic and time of one step", file=sys.stderr)
+    rows = [row | cost for row, cost in zip(rows, _costs(recipes), strict=True)]
+    table = {"recipe": options.recipe, "methods": rows, "run": str(out)}
+    (out / "compare.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    print_rows(rows, form=options.format)
+    if options.json:
+        print(json.dumps(table))
+    return 0
+
+
+def _accuracy(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
+    row = {"method": recipe.method.name, "test_accuracy": statistics.fmean(accuracies)}
+    return row | ({"deviation": statistics.stdev(accuracies)} if len(accuracies) > 1 else {})
+
+
+def _costs(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
+    # Bytes, time and operations of one step by each recipe, also over backprop's.
+    from locallearn.planning import step_cost, time_ratios
+
+    reference = step_cost(by_method(recipes[0], "backprop"))
+    costs = [step_cost(recipe) for recipe in recipes]
+    return [
+        {
+            "peak_bytes": cost.peak_bytes,
+            "bytes_ratio": cost.peak_bytes / reference.peak_bytes,
+            "time_ratio": ratio,
+            "flops_ratio": cost.flops / reference.flops,
+        }
+        for cost, ratio in zip(costs, time_ratios(recipes), strict=True)
+    ]

@@ -1,0 +1,113 @@
+"""Measure the test accuracy of a finished run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from locallearn.cli import runs
+from locallearn.cli.flags import Json, parsed
+from locallearn.cli.tables import print_rows
+from locallearn.errors import InputError
+from locallearn.recipes import Recipe
+from locallearn.recipes.choices import checked_device
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RunFolder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Folder of a run.")]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Classify the test images by the network of a finished run.
+
+    Args:
+        data: Where the images are; none looks where the run did.
+        device: Where to compute: auto, cpu, cuda, cuda:1, mps.
+        batch_size: Images per batch.
+    """
+
+    run: RunFolder
+    data: Path | None = None
+    device: str = "auto"
+    batch_size: int = 500
+    json: Json = False
+
+
+def run(argv: Sequence[str]) -> int:
+    """Evaluate, and print the accuracy.
+
+    Args:
+        argv: Words after `evaluate`.
+
+    Returns:
+        The exit code.
+    """
+    options = parsed(Evaluate, argv, verb="evaluate")
+    recipe = finished_recipe(options.run)
+    from locallearn import datasets
+    from locallearn.datasets.batches import Batches
+    from locallearn.training import evaluate
+    from locallearn.training.assembly import find_device
+
+    device = find_device(checked_device(options.device))
+    section = recipe.dataset
+    splits = datasets.load(section.name, options.data or recipe.data, num_classes=section.num_classes)
+    network, _ = trained_network(options.run, recipe, len(splits.spec.classes))
+    common = {"spec": splits.spec, "device": device, "augmentation": None, "shuffle": False}
+    batches = Batches(splits.test, options.batch_size, seed=recipe.seed, **common)
+    accuracy = evaluate(network.to(device), batches)
+    result = {"test_accuracy": accuracy.percent, "test_error": accuracy.error, "images": accuracy.count}
+    print_rows([result])
+    if options.json:
+        print(json.dumps(result | {"run": str(options.run)}))
+    return 0
+
+
+def finished_recipe(run: Path) -> Recipe:
+    """The recipe of a run whose network has been saved.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        Its recipe.
+
+    Raises:
+        InputError: The folder holds no run, several runs, or one that has not ended.
+    """
+    recipe = runs.stored_recipe(run)
+    if recipe.seeds > 1:
+        raise InputError(
+            f"{str(run)!r} holds {recipe.seeds} runs: give one of them, such as {run / f'seed{recipe.seed}'}"
+        )
+    if not (run / runs.NETWORK).is_file():
+        raise InputError(
+            f"the run in {str(run)!r} has no network yet: go on with it by locallearn train --resume {run}"
+        )
+    return recipe
+
+
+def trained_network(run: Path, recipe: Recipe, num_classes: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network of a finished run.
+
+    Args:
+        run: Folder of the run.
+        recipe: Its recipe.
+        num_classes: Number of outputs.
+
+    Returns:
+        The plain network with the saved weights, in evaluation mode, and the class names.
+    """
+    from locallearn.networks import build
+    from locallearn.training.network_file import load_network
+
+    network = build(recipe.network.name, num_classes, **recipe.network.options)
+    classes = load_network(network, run / runs.NETWORK)
+    return network.eval(), classes

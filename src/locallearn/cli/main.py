@@ -1,0 +1,81 @@
+"""The command line: finds the verb, and turns what goes wrong into a message and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from locallearn.errors import InputError, TrainingStopped
+
+VERBS = ("train", "compare", "evaluate", "export", "ls", "show", "check-data")
+
+
+def run() -> None:
+    """Run the command line of this process and exit by its code."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command line.
+
+    Args:
+        argv: Words after `locallearn`.
+
+    Returns:
+        0; 2 for a mistake of the user's; 1 for a run that stopped; 130 after Ctrl-C; 143 after SIGTERM, once saved.
+    """
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return _told(f"locallearn: {error}", 2)
+    except (TrainingStopped, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return _told(f"locallearn: stopped: {error}", 1)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help(), file=sys.stdout if argv else sys.stderr)
+        return 0 if argv else 2
+    verb, *rest = argv
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"there is no verb {verb!r}.{hint} The verbs are {', '.join(VERBS)}")
+    return _module(verb).run(rest)
+
+
+def _help() -> str:
+    lines = [f"  {verb:<12}{(_module(verb).__doc__ or '').splitlines()[0]}" for verb in VERBS]
+    return "\n".join(
+        [
+            "usage: locallearn VERB ...",
+            "",
+            "Train PyTorch networks in gradient-isolated blocks.",
+            "",
+            *lines,
+            "",
+            "locallearn VERB --help lists a verb's flags; locallearn train runs the recipe 'digits'.",
+        ]
+    )
+
+
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"locallearn.cli.{verb.replace('-', '_')}")
+
+
+def _told(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

@@ -1,0 +1,178 @@
+"""Run folders as the verbs see them: where a run goes, what it was started by, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locallearn.cli.tables import print_rows
+from locallearn.errors import InputError
+from locallearn.recipes import Recipe, load, save
+
+if TYPE_CHECKING:
+    from locallearn.training import Summary
+
+RECIPE = "recipe.toml"
+NETWORK = "network.safetensors"
+
+
+def stored_recipe(run: Path) -> Recipe:
+    """The recipe a run was started by.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        Its recipe.
+
+    Raises:
+        InputError: The folder holds no run.
+    """
+    if not (run / RECIPE).is_file():
+        raise InputError(f"{str(run)!r} holds no run ({RECIPE} is missing): give the folder that training wrote")
+    return load(run / RECIPE)
+
+
+def new_folder(out: Path | None, name: str, recipe: Recipe, *, label: str | None = None) -> Path:
+    """The folder of a new run; nothing is written yet.
+
+    Args:
+        out: The folder asked for; none takes the first free one of `runs/RECIPE-LABEL-seedSEED`, `...-2`, `...-3`.
+        name: Name or path of the recipe.
+        recipe: The recipe.
+        label: What tells runs of the same recipe apart; none takes the method's name.
+
+    Returns:
+        A path where there is nothing, or an empty folder.
+
+    Raises:
+        InputError: The folder asked for holds something.
+    """
+    if out is None:
+        plain = Path("runs") / f"{Path(name).stem}-{label or file_name(recipe.method.name)}-seed{recipe.seed}"
+        out, number = plain, 1
+        while out.exists():
+            number += 1
+            out = plain.with_name(f"{plain.name}-{number}")
+    elif (out / RECIPE).exists():
+        raise InputError(f"{str(out)!r} already holds a run: go on with it by --resume {out}, or choose another --out")
+    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{str(out)!r} exists and is no empty folder: choose another --out")
+    return out
+
+
+def file_name(method: str) -> str:
+    """A method's name as part of a path.
+
+    Args:
+        method: Name of the method, perhaps `package.module:Class`.
+
+    Returns:
+        The name without a colon.
+    """
+    return method.replace(":", ".")
+
+
+def train_seeds(recipe: Recipe, out: Path, *, resume: bool) -> list[Summary]:
+    """Train once for each seed of a recipe.
+
+    Args:
+        recipe: What to train.
+        out: Folder of the run; with more than one seed, a folder `seedN` within it for each.
+        resume: Go on with what is there.
+
+    Returns:
+        The summaries in the order of the seeds.
+
+    Raises:
+        KeyboardInterrupt: The user stopped it; how to go on has been printed.
+        SystemExit: A signal stopped it, and its state is saved; likewise.
+    """
+    from locallearn.training import train
+    from locallearn.training.progress import for_stream
+
+    try:
+        if recipe.seeds == 1:
+            return [train(recipe, out, resume=resume, progress=for_stream())]
+        out.mkdir(parents=True, exist_ok=True)
+        save(recipe, out / RECIPE)
+        summaries = []
+        for seed in range(recipe.seed, recipe.seed + recipe.seeds):
+            folder = out / f"seed{seed}"
+            one = recipe.model_copy(update={"seed": seed, "seeds": 1})
+            summaries.append(train(one, folder, resume=resume and (folder / RECIPE).exists(), progress=for_stream()))
+        return summaries
+    except (KeyboardInterrupt, SystemExit):
+        if (out / RECIPE).exists():
+            print(f"stopped; go on with: locallearn train --resume {out}", file=sys.stderr)
+        raise
+
+
+def result(summary: Summary) -> dict[str, Any]:
+    """A run's summary as `--json` prints it.
+
+    Args:
+        summary: What `train` returned.
+
+    Returns:
+        Its fields.
+    """
+    return dataclasses.asdict(summary)
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """Print what came of a run.
+
+    Args:
+        result: See `result`; `test_accuracy_deviation` is shown where there is one.
+    """
+    deviation = result.get("test_accuracy_deviation")
+    spread = "" if deviation is None else f" +- {deviation:.2f} over {len(result['test_accuracies'])} seeds"
+    rows = {
+        "test accuracy": f"{result['test_accuracy']:.2f} %{spread}",
+        "peak memory": _memory(result["peak_bytes"], result["backprop_peak_bytes"]),
+        "run": result["run"],
+        "network": result["network"],
+    }
+    print_rows([{"result": name, "value": value} for name, value in rows.items()])
+
+
+def _memory(own: int | None, backprop: int | None) -> str:
+    if own is None or backprop is None:
+        return "not counted"
+    return (
+        f"{own / 2**20:.1f} MiB, {own / backprop:.2f} of backprop's {backprop / 2**20:.1f} MiB (bytes alive in a step)"
+    )
+
+
+def differences(stored: Recipe, recipe: Recipe) -> list[str]:
+    """Where two recipes differ.
+
+    Args:
+        stored: The one before.
+        recipe: The one now.
+
+    Returns:
+        For each setting that differs its path, its stored value and its new one.
+    """
+    before, now = flat(stored.model_dump(exclude_none=True)), flat(recipe.model_dump(exclude_none=True))
+    keys = dict.fromkeys([*before, *now])
+    return [f"{key} = {now.get(key)!r}, stored {before.get(key)!r}" for key in keys if before.get(key) != now.get(key)]
+
+
+def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables with dotted paths as keys.
+
+    Args:
+        tables: Nested dictionaries.
+        prefix: Path of the tables.
+
+    Returns:
+        One dictionary.
+    """
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,39 @@
+"""Show a recipe: its source, its published results, what is guessed, and every setting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from locallearn.cli.flags import Json, RecipeName, parsed
+from locallearn.recipes import dumped, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Show a recipe with every default written out; the TOML at the end can be saved and changed."""
+
+    recipe: RecipeName
+    json: Json = False
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print a recipe.
+
+    Args:
+        argv: Words after `show`.
+
+    Returns:
+        The exit code.
+    """
+    options = parsed(Show, argv, verb="show")
+    recipe = load(options.recipe)
+    published = [f"# {name} = {value} %" for name, value in recipe.published.items()]
+    guessed = [f"# {sentence}" for sentence in recipe.guessed]
+    print("\n".join([f"# {recipe.title}", f"# Source: {recipe.source or 'not stated'}"]))
+    print("\n".join(["# Published:", *(published or ["# nothing"]), "# Guessed:", *(guessed or ["# nothing"]), ""]))
+    print(dumped(recipe), end="")
+    if options.json:
+        print(json.dumps(recipe.model_dump(mode="json", exclude_none=True)))
+    return 0

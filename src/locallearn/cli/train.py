@@ -1,0 +1,125 @@
+"""Train the network of a recipe."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locallearn.cli import runs
+from locallearn.cli.flags import Json, RecipeName, last_value, parsed_with_recipe, recipe_word
+from locallearn.errors import InputError
+from locallearn.recipes import Recipe, load
+
+DEFAULT = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train the network of a recipe; flags change the recipe.
+
+    Args:
+        out: Folder of the run; none makes runs/RECIPE-METHOD-seedSEED.
+        resume: Folder of a run to go on with, by the recipe stored there; without a value the folder given by --out.
+    """
+
+    recipe: RecipeName = DEFAULT
+    out: Path | None = None
+    resume: Path | None = None
+    json: Json = False
+
+
+def resolve(argv: Sequence[str]) -> tuple[Train, Recipe]:
+    """What a command line asks to train.
+
+    Args:
+        argv: Words after `train`.
+
+    Returns:
+        The verb's own options, and the recipe with the flags laid over it.
+
+    Raises:
+        InputError: The recipe, a flag or the folder to resume is refused.
+    """
+    argv = _with_resumed_folder(argv)
+    word, resumed = recipe_word(argv), last_value(argv, "--resume")
+    stored = runs.stored_recipe(Path(resumed)) if resumed is not None else None
+    base = stored if stored is not None and word is None else load(word or DEFAULT)
+    where = f"run {resumed!r}" if stored is not None and word is None else f"recipe {word or DEFAULT!r}"
+    options, recipe = parsed_with_recipe(Train, argv, base, verb="train", where=where)
+    if options.recipe != (word or DEFAULT):
+        raise InputError(f"name the recipe first: locallearn train {options.recipe} ...")
+    if stored is not None and options.resume is not None:
+        _refuse_changes(stored, recipe, options.resume, options.out)
+    return options, recipe
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train, and print what came of it.
+
+    Args:
+        argv: Words after `train`.
+
+    Returns:
+        The exit code.
+    """
+    options, recipe = resolve(argv)
+    out = options.resume or runs.new_folder(options.out, options.recipe, recipe)
+    print(f"{_heading(options.recipe, recipe)} -> {out}", file=sys.stderr)
+    summaries = runs.train_seeds(recipe, out, resume=options.resume is not None)
+    results = [runs.result(summary) for summary in summaries]
+    total = results[0] if recipe.seeds == 1 else _over_seeds(results, out)
+    runs.print_result(total)
+    if options.json:
+        print(json.dumps(total))
+    return 0
+
+
+def _heading(name: str, recipe: Recipe) -> str:
+    blocks = recipe.partition.num_blocks
+    cut = "" if blocks is None else f" in {blocks} blocks"
+    return (
+        f"{name}: {recipe.network.name}{cut} on {recipe.dataset.name} by {recipe.method.name}, "
+        f"{recipe.training.epochs} epochs, seed {recipe.seed}"
+    )
+
+
+def _over_seeds(results: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    # The first run's result, with the mean accuracy in place of its own.
+    accuracies = [result["test_accuracy"] for result in results]
+    mean = statistics.fmean(accuracies)
+    return results[0] | {
+        "test_accuracy": mean,
+        "test_error": 100 - mean,
+        "test_accuracy_deviation": statistics.stdev(accuracies),
+        "test_accuracies": accuracies,
+        "run": str(out),
+        "network": [result["network"] for result in results],
+    }
+
+
+def _with_resumed_folder(argv: Sequence[str]) -> list[str]:
+    # A --resume without a folder means the one of --out.
+    words = list(argv)
+    for index, word in enumerate(words):
+        if word == "--resume" and (index + 1 == len(words) or words[index + 1].startswith("--")):
+            out = last_value(words, "--out")
+            if out is None:
+                raise InputError("--resume needs the folder of a run: locallearn train --resume runs/NAME")
+            return [*words[:index], f"--resume={out}", *words[index + 1 :]]
+    return words
+
+
+def _refuse_changes(stored: Recipe, recipe: Recipe, resumed: Path, out: Path | None) -> None:
+    if out is not None and out.resolve() != resumed.resolve():
+        raise InputError(f"--resume {resumed} goes on in that folder: leave --out {out} out")
+    changed = runs.differences(stored, recipe)
+    if changed:
+        raise InputError(
+            f"{resumed} was started by another recipe; resume it without these flags, or start a new run:"
+            + "".join(f"\n- {change}" for change in changed)
+        )

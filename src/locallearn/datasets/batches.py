@@ -1,0 +1,104 @@
+"""The batches of an epoch, the same for the same seed wherever a run is resumed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from locallearn.datasets.augmentation import augment, normalize
+from locallearn.datasets.description import Augmentation, DatasetSpec
+from locallearn.datasets.image_set import ImageSet
+from locallearn.errors import InputError, listed
+
+
+class Batches:
+    """Normalised batches of an image set, on the device that trains.
+
+    The order of an epoch depends only on (seed, epoch), the augmentation of a batch only on (seed, epoch, batch), so
+    that a run resumed mid-epoch needs no random state. Both are drawn on the CPU: every device sees the same batches.
+    The whole set is moved to the device once. The last, smaller batch is kept.
+
+    Args:
+        images: What to draw from.
+        batch_size: Images per batch.
+        spec: Whose mean and standard deviation are used.
+        seed: Not negative.
+        augmentation: How images are varied, or None for not at all (testing).
+        device: Where batches are made.
+        shuffle: Whether every epoch has its own order, or all have the set's.
+
+    Raises:
+        InputError: No images, images of another shape than the data set's, no positive batch size, a negative seed.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        *,
+        spec: DatasetSpec,
+        seed: int,
+        augmentation: Augmentation | None,
+        device: torch.device | str,
+        shuffle: bool,
+    ) -> None:
+        shape = tuple(images.images.shape[1:])
+        problems = {
+            "there are no images to draw batches from": not len(images),
+            f"images are {shape}; {spec.name} has {spec.shape}": shape != spec.shape,
+            f"batch_size is {batch_size}; give at least 1": batch_size < 1,
+            f"seed is {seed}; give 0 or more": seed < 0,
+        }
+        if any(problems.values()):
+            raise InputError(listed([problem for problem, found in problems.items() if found]))
+        self.images = images.images.to(device)
+        self.labels = images.labels.to(device)
+        self.batch_size = batch_size
+        self.spec = spec
+        self.seed = seed
+        self.augmentation = augmentation
+        self.shuffle = shuffle
+
+    def __len__(self) -> int:
+        """Returns the batches per epoch."""
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def epoch(self, index: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch.
+
+        Args:
+            index: Which epoch, from 0.
+            start: The first batch to give; those before are neither made nor counted.
+
+        Returns:
+            Pairs of inputs (N, C, H, W), float32, normalised, and targets (N,), int64.
+
+        Raises:
+            InputError: ``index`` is negative, or the epoch has no batch ``start`` and does not end there.
+        """
+        if index < 0 or not 0 <= start <= len(self):
+            raise InputError(f"epoch {index}, batch {start}: epochs count from 0 and have {len(self)} batches")
+        chosen = self._order(index).split(self.batch_size)
+        return (self._batch(index, batch, chosen[batch]) for batch in range(start, len(self)))
+
+    def _batch(self, epoch: int, batch: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        images = self.images[chosen]
+        if self.augmentation is not None:
+            images = augment(images, self.augmentation, _generator(self.seed, epoch, 1 + batch))
+        return normalize(images, self.spec.mean, self.spec.std), self.labels[chosen]
+
+    def _order(self, epoch: int) -> Tensor:
+        """Returns the positions of all images in the order of the epoch."""
+        count = len(self.images)
+        if not self.shuffle:
+            return torch.arange(count, device=self.images.device)
+        return torch.randperm(count, generator=_generator(self.seed, epoch, 0), device="cpu").to(self.images.device)
+
+
+def _generator(*key: int) -> torch.Generator:
+    """Returns a stream of its own for every key; sums or products of keys would share streams between seeds."""
+    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

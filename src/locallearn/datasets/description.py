@@ -1,0 +1,65 @@
+"""What a data set is, in words and numbers: the types every data set's file fills in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from locallearn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training image is varied: padded, cropped back at a random place, and mirrored half of the time.
+
+    Args:
+        pad: Pixels added on each side before the crop; 0 for no crop.
+        padding: What the added pixels hold: the image mirrored at its edge (the edge itself not repeated), or black.
+        flip: Whether an image is mirrored left to right with probability 1/2.
+
+    Raises:
+        InputError: ``pad`` is negative, or ``padding`` is neither of the two.
+    """
+
+    pad: int
+    padding: Literal["reflect", "zeros"]
+    flip: bool
+
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise InputError(f"augmentation.pad is {self.pad}; give the pixels to add on each side, 0 for none")
+        if self.padding not in {"reflect", "zeros"}:
+            raise InputError(f"augmentation.padding is {self.padding!r}; give 'reflect' or 'zeros'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """One data set as the rest of the package sees it.
+
+    Args:
+        name: Its name on the command line and in recipes.
+        title: Its name in prose.
+        classes: The class names; a label is an index into them.
+        shape: Channels, height and width of every image.
+        mean: Per channel, subtracted from pixels in [0, 1].
+        std: Per channel, dividing what is left.
+        augmentation: The published training augmentation.
+        source: Where the data and the constants above come from.
+        licence: What the data's authors allow, as far as they say.
+        files: What to put into the data set's folder, for messages.
+        address: Where the authors publish it.
+        notes: Differences between papers and released code that matter when numbers are compared.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation
+    source: str
+    licence: str
+    files: str
+    address: str
+    notes: str = ""

@@ -1,0 +1,85 @@
+"""From files to tensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from locallearn.datasets.arrays import ImageArrays, problems_in, problems_of
+from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.image_set import ImageSet, Splits
+from locallearn.datasets.layout import SPLITS, Layout
+from locallearn.datasets.sources import default_root, recognise
+from locallearn.datasets.spec import find_spec
+from locallearn.datasets.stratified import hold_out
+from locallearn.errors import InputError, listed
+
+
+def load(
+    name: str,
+    root: Path | str | None = None,
+    *,
+    download: bool = False,
+    validation: float = 0.0,
+    seed: int = 0,
+    num_classes: int | None = None,
+) -> Splits:
+    """A data set in memory, checked as a whole.
+
+    Args:
+        name: One of `locallearn.datasets.spec.SPECS`.
+        root: The folder or archive with its files: as its authors publish it, parquet files in the Hugging Face layout,
+            or class folders; None for ``data/NAME`` (nothing for digits, which comes along).
+        download: Whether to fetch the authors' files if there are none.
+        validation: The share of the training images to hold out, the same of every class; 0 for none.
+        seed: Which images are held out.
+        num_classes: More outputs than the data set has classes; the rest are named 'unused-10' and so on.
+
+    Returns:
+        Training, validation and test images with the description they fit.
+
+    Raises:
+        InputError: An unknown name, no files, files that are not what they should be: all of it before anything trains.
+    """
+    spec = find_spec(name)
+    if not 0 <= validation < 1:
+        raise InputError(f"validation is {validation}; give a share of the training images, 0 to less than 1")
+    if num_classes is not None and num_classes < len(spec.classes):
+        raise InputError(f"num_classes is {num_classes}; {name} has {len(spec.classes)} classes, give at least as many")
+    folder = default_root(spec, root)
+    try:
+        layout = recognise(spec, folder, download=download)
+        arrays = _read(layout, spec, folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error}") from error
+    unused = tuple(f"unused-{index}" for index in range(len(spec.classes), num_classes or 0))
+    spec = replace(spec, classes=spec.classes + unused)
+    train, test = (_image_set(arrays[split], spec) for split in SPLITS)
+    if not validation:
+        return Splits(spec, train, None, test)
+    kept, held = (torch.from_numpy(part) for part in hold_out(arrays["train"].labels, validation, seed))
+    return Splits(spec, train.select(kept), train.select(held), test)
+
+
+def _read(layout: Layout, spec: DatasetSpec, folder: Path | None) -> dict[str, ImageArrays]:
+    # Both splits are read before anything is refused: all problems are told at once.
+    if layout.problems:
+        raise InputError(listed(list(layout.problems)))
+    arrays, problems = {}, []
+    for split in SPLITS:
+        try:
+            arrays[split] = layout.read(split)
+            problems += problems_of(arrays[split], spec, f"{folder or layout.name} ({split})")
+        except InputError as error:
+            problems += problems_in(error)
+    if problems:
+        raise InputError(listed(problems))
+    return arrays
+
+
+def _image_set(arrays: ImageArrays, spec: DatasetSpec) -> ImageSet:
+    images, labels = (torch.from_numpy(np.require(array, requirements=("C", "W"))) for array in arrays)
+    return ImageSet(images, labels, spec.classes)

@@ -1,0 +1,73 @@
+"""Which files a data set is read from: the authors' own, parquet, or class folders, told apart by what lies there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from locallearn.datasets import class_folders, parquet
+from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.layout import Layout
+from locallearn.datasets.spec import MODULES
+from locallearn.errors import InputError
+
+
+def default_root(spec: DatasetSpec, root: Path | str | None) -> Path | None:
+    """Where to look for a data set's files.
+
+    Args:
+        spec: The data set.
+        root: What the user said, if anything.
+
+    Returns:
+        That, else ``data/NAME`` in the working directory; None for the data set that needs no files.
+    """
+    if root is not None:
+        return Path(root).expanduser()
+    return None if MODULES[spec.name].find(None) else Path("data") / spec.name
+
+
+def find(spec: DatasetSpec, root: Path | None) -> Layout | None:
+    """The layout of what lies in a folder.
+
+    Args:
+        spec: The data set it should be.
+        root: The folder, or the published archive.
+
+    Returns:
+        The first that fits of: the authors' files, parquet files, class folders; else None.
+    """
+    official = MODULES[spec.name].find(root)
+    if official or root is None or not root.is_dir():
+        return official
+    return parquet.find(root, spec) or class_folders.find(root, spec)
+
+
+def recognise(spec: DatasetSpec, root: Path | None, *, download: bool = False) -> Layout:
+    """The layout of what lies in a folder, which is filled first if asked.
+
+    Args:
+        spec: The data set it should be.
+        root: The folder, or the published archive.
+        download: Whether to fetch the authors' files if nothing fits.
+
+    Returns:
+        The layout.
+
+    Raises:
+        InputError: Nothing fits; the message says what to put where. Or fetching is not possible.
+    """
+    layout = find(spec, root)
+    fetch = getattr(MODULES[spec.name], "download", None)
+    if layout is None and root is not None and download and fetch is not None:
+        fetch(root)
+        layout = find(spec, root)
+    if layout is None:
+        state = "holds no files that are read" if root and root.exists() else "does not exist"
+        can_fetch = " or give --dataset.download" if fetch else ""
+        cannot_fetch = f"{spec.title} cannot be downloaded from here; " if download else ""
+        raise InputError(
+            f"{root} {state}; {cannot_fetch}put {spec.files} there (published at {spec.address}){can_fetch}; "
+            "train.parquet and test.parquet (Hugging Face layout) or train/CLASS/*.png and test/CLASS/*.png do too; "
+            "--data names another folder"
+        )
+    return layout

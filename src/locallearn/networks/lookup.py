@@ -1,0 +1,156 @@
+"""A network by its name: ours, torchvision's, timm's, or the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from locallearn.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_KINDS = "a name of `locallearn ls networks`, torchvision:NAME, timm:NAME or package.module:function"
+
+
+class _Own(NamedTuple):
+    module: str
+    line: str
+
+
+_CIFAR = "locallearn.networks.cifar_resnet"
+OWN = {
+    f"resnet{6 * blocks + 2}": _Own(_CIFAR, f"ResNet for small images, {3 * blocks} blocks of 16, 32, 64 channels")
+    for blocks in (3, 5, 7, 9, 18)
+}
+"""Where each of our networks lives and what it is, by name."""
+
+
+def names() -> dict[str, str]:
+    """What :func:`build` understands; imports no library.
+
+    Returns:
+        One line about each name, the three open kinds last.
+    """
+    open_kinds = {
+        "torchvision:NAME": "any classification network of torchvision; its bare name too where we have none",
+        "timm:NAME": "any network of timm, which is an optional extra",
+        "package.module:function": "your own: function(num_classes=..., **options) returns an nn.Module",
+    }
+    return {name: own.line for name, own in OWN.items()} | open_kinds
+
+
+def build(name: str, num_classes: int, **options: Any) -> nn.Module:
+    """Builds a network with random weights.
+
+    Args:
+        name: One of ours (``resnet20``, ``resnet32``, ``resnet44``, ``resnet56``, ``resnet110``), ``torchvision:NAME``
+        or a
+            bare torchvision name that we lack, ``timm:NAME``, or ``package.module:function``.
+        num_classes: Outputs.
+        **options: Handed to the network's constructor.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: If the name is unknown, its library missing, an option illegal, or what a function returned no
+        module.
+    """
+    if num_classes < 1:
+        raise InputError(f"a network needs at least 1 class, got num_classes={num_classes}")
+    if name in OWN:
+        return _call(name, getattr(importlib.import_module(OWN[name].module), name), num_classes, options)
+    library, colon, rest = name.partition(":")
+    if not colon:
+        return _torchvision(name, name, num_classes, options)
+    if library == "torchvision":
+        return _torchvision(name, rest, num_classes, options)
+    if library == "timm":
+        return _timm(name, rest, num_classes, options)
+    return _call(name, _imported(name, library, rest), num_classes, options)
+
+
+def _call(name: str, function: Callable[..., Any], num_classes: int, options: dict[str, Any]) -> nn.Module:
+    from torch import nn
+
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        raise InputError(f"{name!r} is no function that builds a network: {error}") from error
+    try:
+        bound = signature.bind(num_classes=num_classes, **options)
+    except TypeError as error:
+        raise InputError(
+            f"network {name!r} cannot be called with num_classes and {_quoted(options)}: {error}; "
+            f"its options are {_quoted(p for p in signature.parameters if p != 'num_classes')}"
+        ) from error
+    network = function(*bound.args, **bound.kwargs)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{name!r} must return a torch.nn.Module, it returned {type(network).__name__}")
+    return network
+
+
+def _torchvision(name: str, model: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if model not in known:
+        raise _unknown(name, model, [*OWN, *known] if name == model else known)
+    return _built(name, models.get_model_builder(model), {"weights": None, "num_classes": num_classes}, options)
+
+
+def _timm(name: str, model: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise InputError(f"network {name!r} needs timm: pip install 'locallearn[timm]'") from error
+    if not timm.is_model(model):
+        raise _unknown(name, model, timm.list_models())
+    return _built(name, timm.models.model_entrypoint(model), {"pretrained": False, "num_classes": num_classes}, options)
+
+
+def _built(name: str, constructor: Callable[..., Any], fixed: dict[str, Any], options: dict[str, Any]) -> nn.Module:
+    legal = f"its options are {_quoted(_options(constructor))}"
+    clashes = options.keys() & {*fixed, "weights", "pretrained"}
+    if clashes:
+        raise InputError(f"network {name!r}: {_quoted(clashes)} cannot be set, weights start at random; {legal}")
+    try:
+        return constructor(**fixed, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"network {name!r} cannot be built with {_quoted(options)}: {error}; {legal}") from error
+
+
+def _options(constructor: Callable[..., Any]) -> list[str]:
+    # A library's constructor hands its keywords on to the class it is annotated to return.
+    made = inspect.signature(constructor).return_annotation
+    parameters = inspect.signature(made).parameters.values() if inspect.isclass(made) else ()
+    return [each.name for each in parameters if each.default is not each.empty and each.name != "num_classes"]
+
+
+def _imported(name: str, module_name: str, function_name: str) -> Callable[..., Any]:
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise _unknown(name, name, OWN)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"network {name!r}: importing {module_name} failed: {error}; is its folder on PYTHONPATH? Use {_KINDS}"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise _unknown(name, function_name, [key for key, value in vars(module).items() if callable(value)])
+    return function
+
+
+def _unknown(name: str, model: str, known: Iterable[str]) -> InputError:
+    close = difflib.get_close_matches(model, list(known), n=3)
+    hint = f"did you mean {' or '.join(close)}? Use" if close else "use"
+    return InputError(f"unknown network {name!r}: {hint} {_KINDS}")
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(map(repr, words)) or "none"

@@ -1,0 +1,138 @@
+"""What one training step of a recipe costs: bytes and arithmetic on fake tensors, time on real ones."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from locallearn.datasets.spec import find_spec
+from locallearn.planning.bytes_alive import held_by, peak_bytes
+from locallearn.training import optimizer as optimizers
+from locallearn.training.assembly import build_model, find_device
+from locallearn.training.block_scaler import precision_context
+from locallearn.training.optimizer_step import OptimizerStep
+
+if TYPE_CHECKING:
+    from locallearn.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Cost of one training step.
+
+    Args:
+        peak_bytes: Largest number of bytes alive in the second step; see `bytes_alive`.
+        flops: Floating-point operations of matrix products and convolutions, forward and backward.
+    """
+
+    peak_bytes: int
+    flops: int
+
+
+def step_cost(recipe: Recipe) -> StepCost:
+    """Bytes and arithmetic of one step, on fake tensors: no data, no accelerator, no waiting.
+
+    Args:
+        recipe: A complete run; fp16 is counted as bf16.
+
+    Returns:
+        The cost of a full batch, accumulation apart.
+    """
+    precision = "bf16" if recipe.precision == "fp16" else recipe.precision
+    recipe = recipe.model_copy(update={"precision": precision, "channels_last": False})
+    spec = find_spec(recipe.dataset.name)
+    size = recipe.training.batch_size
+    with FakeTensorMode():
+        model = build_model(recipe, spec, torch.device("cpu"))
+        optimizer = optimizers.build(model.parameter_groups(), recipe.training)
+        stepping = OptimizerStep(model, optimizer, recipe, torch.device("cpu"))
+
+        def step() -> None:
+            stepping.add(torch.empty(size, *spec.shape), torch.empty(size, dtype=torch.long), 1)
+            stepping.finish()
+
+        peak = peak_bytes(step, lambda: held_by(model, optimizer))
+        with FlopCounterMode(display=False) as counter:
+            step()
+    return StepCost(peak, counter.get_total_flops())
+
+
+def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
+    """Time of one step of each recipe over that of plain PyTorch on an untouched copy of the first recipe's network.
+
+    All sides take turns within one run; each one's time is its median over the rounds.
+
+    Args:
+        recipes: Runs on the same data set, network and device.
+        rounds: Turns for each side after one to warm up.
+
+    Returns:
+        A ratio for each recipe; 1 is plain back-propagation.
+    """
+    device = find_device(recipes[0].device)
+    spec = find_spec(recipes[0].dataset.name)
+    size = recipes[0].training.batch_size
+    inputs, targets = torch.rand(size, *spec.shape, device=device), torch.randint(len(spec.classes), (size,)).to(device)
+    if recipes[0].channels_last:
+        inputs = inputs.to(memory_format=torch.channels_last)
+    sides = [_plain(recipes[0], inputs, targets), *(_local(recipe, inputs, targets) for recipe in recipes)]
+    times: list[list[float]] = [[] for _ in sides]
+    for _ in range(rounds + 1):
+        for side, record in zip(sides, times, strict=True):
+            record.append(timed(side, device))
+    plain, *ours = (statistics.median(record[1:]) for record in times)
+    return [time / plain for time in ours]
+
+
+def timed(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds that a step takes, with the device's own work.
+
+    Args:
+        step: What to run once.
+        device: Where it runs.
+
+    Returns:
+        Seconds.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _plain(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
+    network = deepcopy(build_model(recipe, find_spec(recipe.dataset.name), inputs.device).network)
+    optimizer = optimizers.build({"blocks": list(network.parameters())}, recipe.training)
+
+    def step() -> None:
+        with precision_context(recipe.precision, inputs.device):
+            loss = F.cross_entropy(network(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _local(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
+    model = build_model(recipe, find_spec(recipe.dataset.name), inputs.device)
+    stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, inputs.device)
+
+    def step() -> None:
+        stepping.add(inputs, targets, 1)
+        stepping.finish()
+
+    return step

@@ -1,0 +1,118 @@
+"""Recipes from and to TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from locallearn.errors import InputError, listed
+from locallearn.recipes.choices import suggestion
+from locallearn.recipes.problems import problems
+from locallearn.recipes.recipe import Recipe
+
+
+def names() -> list[str]:
+    """The recipes that come with the package.
+
+    Returns:
+        Their names in alphabetical order.
+    """
+    files = resources.files("locallearn.recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load(recipe: str | Path) -> Recipe:
+    """A recipe by name or from a file.
+
+    Args:
+        recipe: A name of `names()`, or the path of a TOML file.
+
+    Returns:
+        The checked recipe, defaults filled in.
+
+    Raises:
+        InputError: There is no such recipe, it is no TOML, or some of its keys or values are refused; all are named.
+    """
+    return checked(read(recipe), where=f"recipe {str(recipe)!r}")
+
+
+def read(recipe: str | Path) -> dict[str, Any]:
+    """The tables of a recipe as they stand in its file.
+
+    Args:
+        recipe: See `load`.
+
+    Returns:
+        Nested dictionaries, unchecked.
+
+    Raises:
+        InputError: There is no such recipe, or it is no TOML.
+    """
+    text = _text(recipe)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"recipe {str(recipe)!r} is not TOML: {error}") from error
+
+
+def checked(tables: dict[str, Any], *, where: str) -> Recipe:
+    """The recipe that some tables describe.
+
+    Args:
+        tables: As read from TOML.
+        where: What to call them in messages.
+
+    Returns:
+        The recipe, defaults filled in.
+
+    Raises:
+        InputError: Keys or values are refused; all of them are named by path.
+    """
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        raise InputError(f"{where}: {listed(problems(error, Recipe))}") from error
+
+
+def dumped(recipe: Recipe) -> str:
+    """A recipe as TOML, every default written out.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        Text that reads back as an equal recipe.
+    """
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+
+
+def save(recipe: Recipe, path: Path) -> None:
+    """Write a recipe as TOML, every default written out.
+
+    Args:
+        recipe: The recipe.
+        path: File to write; its folder must exist.
+    """
+    path.write_text(dumped(recipe), encoding="utf-8")
+
+
+def _text(recipe: str | Path) -> str:
+    name = str(recipe)
+    if name in names():
+        return (resources.files("locallearn.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    if not name.endswith(".toml"):
+        raise InputError(
+            f"there is no recipe {name!r}.{suggestion(name, names())} The recipes are {', '.join(names())}; "
+            "your own is given as a path that ends in .toml"
+        )
+    try:
+        return Path(recipe).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {name!r}; without a file there are {', '.join(names())}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"recipe {name!r} cannot be read: {error}") from error

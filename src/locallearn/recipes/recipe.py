@@ -1,0 +1,253 @@
+"""What a complete run is made of: the frozen, checked recipe that `*.toml` files and flags fill in."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from locallearn.errors import listed
+from locallearn.recipes.choices import CONFIG, checked_dataset, checked_device, checked_method, checked_network
+
+if TYPE_CHECKING:
+    from locallearn.abstract_method import Method
+    from locallearn.datasets.spec import Augmentation
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Preset = Literal["auglocal", "infopro", "infopro_balanced", "infopro_balanced_stl10", "man", "mlaan"]
+Option = bool | int | float | str
+
+
+class Section(BaseModel):
+    """One table of a recipe: unknown keys, wrong types, NaN and infinities are refused."""
+
+    model_config = CONFIG
+
+
+class AugmentationSection(Section):
+    """Changes to the data set's published augmentation; what is not given stays as published."""
+
+    pad: Count | None = None
+    """Pixels added on each side before a random crop back to size; 0 switches cropping off."""
+    padding: Literal["reflect", "zeros"] | None = None
+    """What the added pixels hold."""
+    flip: bool | None = None
+    """Mirror half of the images left to right."""
+
+    def over(self, published: Augmentation) -> Augmentation:
+        """The published augmentation with this section's changes.
+
+        Args:
+            published: The data set's own, from its spec.
+
+        Returns:
+            The augmentation to train with.
+        """
+        return dataclasses.replace(published, **self.model_dump(exclude_none=True))
+
+
+class DatasetSection(Section):
+    """Which images, and what is held out of them."""
+
+    name: str
+    """A data set of `locallearn ls datasets`."""
+    download: bool = False
+    """Fetch the official files when they are missing."""
+    validation: Fraction = 0.0
+    """Share of the training images held out for validation; 0 holds out none."""
+    num_classes: Whole | None = None
+    """Number of outputs, if not the data set's own number of classes (STL-10's released code has 100)."""
+    augmentation: AugmentationSection = AugmentationSection()
+    """Changes to the published augmentation."""
+
+    _known = field_validator("name")(checked_dataset)
+
+
+class NetworkSection(Section):
+    """Which network is built, with its own initial weights."""
+
+    name: str
+    """`resnet32`, `torchvision:resnet18`, `timm:NAME` or your own `package.module:function`."""
+    options: dict[str, Option] = {}
+    """Keyword arguments of the network's function."""
+
+    _known = field_validator("name")(checked_network)
+
+
+class PartitionSection(Section):
+    """Where the network is cut into blocks: `num_blocks` or `split_points` says so."""
+
+    num_blocks: Whole | None = None
+    """Number of blocks."""
+    balance: Literal["depth", "memory", "flops"] = "depth"
+    """What the blocks share evenly."""
+    split_points: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
+    """Instead of `num_blocks`: names of modules; a block ends after each."""
+    preset: Preset | None = None
+    """A published table of cuts for this network and number of blocks, instead of balancing."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.num_blocks is None and self.split_points is None:
+            raise ValueError("give num_blocks, or split_points to name the modules after which blocks end")
+        if self.split_points is not None and (self.num_blocks is not None or self.preset is not None):
+            raise ValueError(
+                "split_points already says where to cut: leave num_blocks and preset out "
+                "(as flags: --num-blocks None --partition.preset None)"
+            )
+        return self
+
+
+class MethodSection(BaseModel):
+    """A method's name and, beside it, that method's own fields, checked and completed with its defaults."""
+
+    model_config = CONFIG | ConfigDict(extra="allow")
+
+    name: str
+    """A method of `locallearn ls methods`, or your own `package.module:Class`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        return checked_method(given) if isinstance(given, dict) else given
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's own fields by name, defaults included."""
+        return dict(self.model_extra or {})
+
+    def build(self) -> Method:
+        """The method itself.
+
+        Returns:
+            The frozen dataclass that `name` stands for, holding these fields.
+        """
+        from locallearn.methods import method
+
+        return method(self.name, **self.options)
+
+
+class ScheduleSection(Section):
+    """How the learning rate moves; epochs count e = 1..E and the rate is constant within one, except for `poly`.
+
+    Formulas:
+        warmup_cosine: c(e) = lr/2 (1 + cos(pi e/E)); for e <= W: c(e)(e-1)/W + start (W+1-e)/W, with W warm-up epochs.
+        cosine: lr/2 (1 + cos(pi (e-1)/E)). step: lr gamma^(number of milestones <= e).
+        poly, per step t of T: (lr - 1e-4)(1 - t/T)^power + 1e-4. constant: lr.
+    """
+
+    name: Literal["warmup_cosine", "cosine", "step", "poly", "constant"] = "warmup_cosine"
+    """The rule; `warmup_cosine` is the released code's and reaches 0 in the last epoch."""
+    warmup_epochs: Count = 10
+    """Epochs of `warmup_cosine` that blend in from `warmup_start`."""
+    warmup_start: NotNegative = 0.01
+    """The first epoch's rate under `warmup_cosine`; it does not scale with lr."""
+    milestones: Annotated[tuple[Whole, ...], Field(strict=False)] = ()
+    """Epochs from which on `step` multiplies the rate by gamma."""
+    gamma: Positive = 0.1
+    """Factor of `step`."""
+    power: Positive = 0.9
+    """Exponent of `poly`."""
+
+    @model_validator(mode="after")
+    def _milestones(self) -> Self:
+        if self.name == "step" and not self.milestones:
+            raise ValueError('name = "step" needs milestones, such as milestones = [80, 120]')
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {list(self.milestones)} must rise")
+        return self
+
+
+class TrainingSection(Section):
+    """Optimizer, learning rates, length of the run and what is kept of it."""
+
+    epochs: Whole
+    """Passes over the training images."""
+    batch_size: Whole = 128
+    """Images per batch; the last batch of an epoch may be smaller."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """The one optimizer of network and auxiliary networks."""
+    lr: Positive
+    """Learning rate of the blocks before the schedule."""
+    momentum: Fraction = 0.9
+    """Momentum of `sgd`."""
+    nesterov: bool = True
+    """Nesterov's form of momentum (`sgd`)."""
+    weight_decay: NotNegative = 1e-4
+    """Weight decay of every parameter."""
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.9, 0.999)
+    """Decay rates of `adamw`."""
+    auxiliary_lr: Positive | None = None
+    """Learning rate of auxiliary networks; none means lr."""
+    cascade_lr: Positive | None = None
+    """Learning rate of cascade windows' auxiliary networks; none means lr."""
+    schedule: ScheduleSection = ScheduleSection()
+    """How the learning rates move."""
+    accumulate: Whole = 1
+    """Batches whose gradients are averaged into one step."""
+    clip_norm: Positive | None = None
+    """Largest gradient norm of each block."""
+    clip_value: Positive | None = None
+    """Largest absolute value of a gradient."""
+    checkpoint_every_steps: Whole | None = None
+    """Steps between checkpoints within an epoch; none saves at the end of each epoch only."""
+    keep_checkpoints: Whole = 2
+    """Newest checkpoints that stay on disk."""
+    evaluate_every: Whole = 1
+    """Epochs between evaluations; the last epoch is always evaluated."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        problems = []
+        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
+            problems.append("nesterov needs momentum above 0: set nesterov = false")
+        if self.clip_norm is not None and self.clip_value is not None:
+            problems.append("clip_norm and clip_value exclude each other: keep one")
+        if problems:
+            raise ValueError(listed(problems))
+        return self
+
+
+class Recipe(Section):
+    """A complete run: enough, with the data, to repeat it."""
+
+    title: str = ""
+    """What the run is, in one line."""
+    source: str = ""
+    """Where the settings come from."""
+    published: dict[str, float] = {}
+    """Published results in percent, such as `test_error`."""
+    guessed: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Settings the source leaves open, with the value chosen here and why."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of the initial weights, the order of the images and their augmentation."""
+    seeds: Whole = 1
+    """Runs to make, with seed, seed + 1, ..."""
+    device: str = "auto"
+    """`auto` takes an accelerator if there is one, else the processor; or `cpu`, `cuda`, `cuda:1`, `mps`."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward passes; weights stay fp32."""
+    channels_last: bool = False
+    """Store activations with the channels last."""
+    deterministic: bool = False
+    """Refuse operations whose result differs from run to run."""
+    data: Annotated[Path | None, Field(strict=False)] = None
+    """Where the images are; none looks in `data/<name>` of the working directory."""
+    dataset: DatasetSection
+    """Which images."""
+    network: NetworkSection
+    """Which network."""
+    partition: PartitionSection
+    """Where the network is cut."""
+    method: MethodSection
+    """How the blocks learn."""
+    training: TrainingSection
+    """How long and how fast."""
+
+    _device = field_validator("device")(checked_device)

@@ -1,0 +1,21 @@
+"""Training of complete recipes: a convenience over `LocalModel`, with checkpoints, metrics and evaluation."""
+
+from locallearn.training.evaluation import Accuracy, evaluate
+from locallearn.training.loop import train
+from locallearn.training.network_file import load_network, save_network
+from locallearn.training.progress import Bar, Lines, Progress, Silent, for_stream
+from locallearn.training.summary import Summary
+
+__all__ = [
+    "Accuracy",
+    "Bar",
+    "Lines",
+    "Progress",
+    "Silent",
+    "Summary",
+    "evaluate",
+    "for_stream",
+    "load_network",
+    "save_network",
+    "train",
+]

@@ -1,0 +1,108 @@
+"""What an epoch's metrics are made of, summed where the losses are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from locallearn.abstract_method import Window
+    from locallearn.local_model import LocalOutput
+
+
+class EpochTally:
+    """Sums of every window's loss, terms and correct head predictions; read once, when the epoch ends.
+
+    Losses are weighted by batch size. NaN and infinite values (fp16 overflows, whose step is skipped) are left out.
+
+    Args:
+        windows: The method's windows.
+        device: Where the losses are.
+    """
+
+    def __init__(self, windows: Sequence[Window], device: torch.device) -> None:
+        self.windows = tuple(windows)
+        self.device = device
+        self.wide = torch.float32 if device.type == "mps" else torch.float64
+        self.names: list[tuple[int, str]] = []
+        self.heads: list[int] = []
+        self.sums = self.weights = self.correct = torch.zeros(0, device=device)
+        self.images = 0
+
+    def add(self, outputs: Sequence[LocalOutput], targets: Tensor) -> None:
+        """Take in one batch.
+
+        Args:
+            outputs: One per window, with logits where the window classifies.
+            targets: (N,) classes.
+        """
+        if not self.names:
+            self._lay_out(outputs)
+        values = torch.stack([self._value(outputs[window], name) for window, name in self.names])
+        finite = torch.isfinite(values)
+        self.sums += torch.where(finite, values, 0) * len(targets)
+        self.weights += finite * len(targets)
+        self.images += len(targets)
+        if self.heads:
+            hits = [(logits.argmax(1) == targets).sum() for o in outputs if (logits := o.logits) is not None]
+            self.correct += torch.stack(hits)
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """Means over the epoch so far; waits for the device.
+
+        Returns:
+            For each window its blocks, role, mean loss and terms (None where no value was finite) and head accuracy in
+            percent (None where it does not classify).
+        """
+        records: list[dict[str, Any]] = [
+            {"blocks": [window.start, window.stop], "role": window.role, "loss": None, "terms": {}, "accuracy": None}
+            for window in self.windows
+        ]
+        for (window, name), total, weight in zip(self.names, self.sums.tolist(), self.weights.tolist(), strict=True):
+            mean = total / weight if weight else None
+            if name == "loss":
+                records[window]["loss"] = mean
+            else:
+                records[window]["terms"][name.removeprefix("term ")] = mean
+        for window, correct in zip(self.heads, self.correct.tolist(), strict=True):
+            records[window]["accuracy"] = 100 * correct / self.images
+        return records
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as tensors and plain data.
+
+        Returns:
+            Everything summed so far.
+        """
+        return {
+            "names": list(self.names),
+            "heads": list(self.heads),
+            "sums": self.sums.cpu(),
+            "weights": self.weights.cpu(),
+            "correct": self.correct.cpu(),
+            "images": self.images,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`.
+
+        Args:
+            state: From a tally of the same windows.
+        """
+        self.names, self.heads, self.images = list(state["names"]), list(state["heads"]), state["images"]
+        self.sums, self.weights, self.correct = (state[key].to(self.device) for key in ("sums", "weights", "correct"))
+
+    def _lay_out(self, outputs: Sequence[LocalOutput]) -> None:
+        for window, output in enumerate(outputs):
+            self.names += [(window, "loss"), *((window, f"term {name}") for name in sorted(output.terms))]
+        self.heads = [window for window, output in enumerate(outputs) if output.logits is not None]
+        self.sums = torch.zeros(len(self.names), dtype=self.wide, device=self.device)
+        self.weights = torch.zeros_like(self.sums)
+        self.correct = torch.zeros(len(self.heads), dtype=torch.int64, device=self.device)
+
+    def _value(self, output: LocalOutput, name: str) -> Tensor:
+        value = output.loss if name == "loss" else output.terms[name.removeprefix("term ")]
+        return value.detach().to(self.wide)

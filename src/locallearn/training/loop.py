@@ -1,0 +1,137 @@
+"""Train a recipe into a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locallearn.errors import TrainingStopped
+from locallearn.training import checkpoint
+from locallearn.training.assembly import Assembly, assemble
+from locallearn.training.network_file import save_network
+from locallearn.training.out_of_memory import memory_explained
+from locallearn.training.progress import Progress, Silent
+from locallearn.training.random_state import deterministic, seed_everything
+from locallearn.training.run import Run
+from locallearn.training.run_folder import RunFolder
+from locallearn.training.stop_request import EXIT_CODE, Interrupted, StopRequest
+from locallearn.training.summary import Summary, results, versions
+
+if TYPE_CHECKING:
+    from locallearn.recipes.recipe import Recipe
+
+
+def train(
+    recipe: Recipe, out: Path, *, resume: bool = False, fall_back: bool = False, progress: Progress | None = None
+) -> Summary:
+    """Train a network as a recipe says, and leave the results in a folder.
+
+    The folder gets `recipe.toml`, `metrics.jsonl` (a line per epoch), `timings.jsonl`, `checkpoints/`, and at the end
+    `network.safetensors` (the last epoch's network) and `summary.json`. A resumed run ends with the same bits in
+    network and metrics as one that was never interrupted. SIGTERM and SIGINT are answered at the next step: the state
+    is saved and the process asked to exit with 143.
+
+    Args:
+        recipe: A complete run; `seeds` is the caller's affair.
+        out: The folder, empty or absent unless `resume`.
+        resume: Go on with the run in the folder.
+        fall_back: With `resume`, set damaged checkpoints aside and go on from the newest sound one.
+        progress: What to show; nothing if None.
+
+    Returns:
+        What is in `summary.json`.
+
+    Raises:
+        InputError: Recipe, data or folder cannot be used; nothing was trained.
+        TrainingStopped: The run cannot go on: no number, no memory, no room on the disk.
+        SystemExit: Code 143 after a signal, once the state is saved.
+    """
+    folder = RunFolder(Path(out))
+    folder.check(recipe, resume=resume)
+    progress = progress or Silent()
+    with StopRequest() as stop, deterministic(recipe.deterministic):
+        seed_everything(recipe.seed)
+        parts = assemble(recipe)
+        run = Run(recipe, parts, folder, progress, stop)
+        folder.open(recipe)
+        _stand(run, folder, resume=resume, fall_back=fall_back)
+        _train(run, folder, progress)
+    return _conclude(recipe, parts, run.step, folder, progress)
+
+
+def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> None:
+    """Begin at the beginning, or where the newest checkpoint stands."""
+    checkpoint.clean(folder.checkpoints)
+    newest = checkpoint.latest(folder.checkpoints, fall_back=fall_back) if resume else None
+    if newest is not None:
+        run.restore(newest)
+    else:
+        folder.metrics.truncate(0)
+        folder.timings.truncate(0)
+
+
+def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
+    recipe = run.recipe
+    progress.begin(recipe.title or recipe.network.name, done=run.step, steps=run.steps)
+    try:
+        with memory_explained(run.model, recipe.training.batch_size, run.parts.device):
+            run.train()
+    except Interrupted:
+        run.save()
+        progress.note(f"Stopped by a signal at step {run.step}. {folder.what_remains()} Go on with --resume.")
+        raise SystemExit(EXIT_CODE) from None
+    except TrainingStopped as stopped:
+        raise TrainingStopped(f"{stopped} {folder.what_remains()}") from stopped
+    except OSError as error:
+        raise _no_room(folder, error) from error
+    finally:
+        progress.end()
+
+
+def _no_room(folder: RunFolder, error: OSError) -> TrainingStopped:
+    return TrainingStopped(
+        f"Results could not be written to {folder.path} ({error}). {folder.what_remains()} Make room, then resume."
+    )
+
+
+def _conclude(recipe: Recipe, parts: Assembly, steps: int, folder: RunFolder, progress: Progress) -> Summary:
+    network = parts.model.network
+    try:
+        save_network(network, folder.network, classes=parts.spec.classes, title=recipe.title)
+        summary = Summary(
+            title=recipe.title,
+            run=str(folder.path),
+            network=str(folder.network),
+            seed=recipe.seed,
+            epochs=recipe.training.epochs,
+            steps=steps,
+            num_blocks=len(parts.model.partition.blocks),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            auxiliary_parameters=sum(parameter.numel() for parameter in parts.model.objectives.parameters()),
+            **results(folder.metrics.records()),
+            **_peaks(recipe, progress),
+            versions=versions(),
+        )
+        checkpoint.write_flushed(folder.summary, summary.json().encode())
+    except OSError as error:
+        raise _no_room(folder, error) from error
+    return summary
+
+
+def _peaks(recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """Peaks of the recipe's step and of back-propagation's, in bytes; a count that fails costs no results.
+
+    Returns:
+        The fields of `Summary`.
+    """
+    from locallearn.planning.step_cost import step_cost
+
+    backprop = recipe.model_copy(update={"method": type(recipe.method)(name="backprop")})
+    peaks: dict[str, Any] = {}
+    for name, counted in (("peak_bytes", recipe), ("backprop_peak_bytes", backprop)):
+        try:
+            peaks[name] = step_cost(counted).peak_bytes
+        except Exception as error:  # any operator may lack the shape-only form that counting needs
+            progress.note(f"{name} could not be counted: {error}")
+            peaks[name] = None
+    return peaks

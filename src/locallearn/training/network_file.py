@@ -1,0 +1,76 @@
+"""The trained network as an ordinary safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from locallearn.errors import InputError
+from locallearn.training.checkpoint import write_flushed
+
+
+def save_network(network: nn.Module, path: Path, *, classes: Sequence[str], title: str) -> None:
+    """Write a network's own state dictionary, whole or not at all.
+
+    Args:
+        network: Saved under its own keys; tensors that share memory are written apart.
+        path: The file.
+        classes: Class names in the order of the outputs; JSON under `classes` in the metadata.
+        title: The recipe's title; `title` in the metadata.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    metadata = {"format": "pt", "title": title, "classes": json.dumps(list(classes))}
+    write_flushed(path, _same_bytes(save(tensors, metadata)))
+
+
+def load_network(network: nn.Module, path: Path) -> tuple[str, ...]:
+    """Read a file of `save_network` into a network of the same keys and shapes.
+
+    Args:
+        network: Changed in place, only if everything fits.
+        path: The file.
+
+    Returns:
+        The class names; none if the file holds none.
+
+    Raises:
+        InputError: The file is missing or no safetensors file, or its tensors are not the network's.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a safetensors file: {error}") from None
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if own != given:
+        raise InputError(f"{path} holds another network: {_first_differences(own, given)}")
+    with torch.no_grad():
+        network.load_state_dict(dict(tensors))
+    return tuple(json.loads(metadata.get("classes", "[]")))
+
+
+def _same_bytes(content: bytes) -> bytes:
+    """Sort the metadata in a file's header, which safetensors writes in an order of its own each time.
+
+    Returns:
+        The file, as long as it was.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(size) + content[8 + size :]
+
+
+def _first_differences(own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> str:
+    different = [name for name in [*own, *(given.keys() - own.keys())] if own.get(name) != given.get(name)]
+    told = [f"{name} is {given.get(name, 'missing')}, not {own.get(name, 'there')}" for name in different[:5]]
+    return "; ".join(told) + (f"; {len(different) - 5} more" if len(different) > 5 else "")

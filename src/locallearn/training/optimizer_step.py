@@ -1,0 +1,92 @@
+"""One optimizer step: backward passes of one or more batches, clipping, the step, and what follows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn, optim
+
+from locallearn.training.block_scaler import BlockScaler, precision_context
+
+if TYPE_CHECKING:
+    from locallearn.local_model import LocalModel
+    from locallearn.objective import LocalOutput
+    from locallearn.recipes.recipe import Recipe
+
+
+class OptimizerStep:
+    """Adds up the gradients of batches, then steps.
+
+    Where several batches make a step, each loss counts by its share of the step's images, so that the sum is the mean
+    over all of them (exactly, for losses that are means over images and networks without batch statistics).
+
+    Args:
+        model: What is trained.
+        optimizer: Over all of the model's parameters.
+        recipe: Precision and clipping.
+        device: Where the model is.
+    """
+
+    def __init__(self, model: LocalModel, optimizer: optim.Optimizer, recipe: Recipe, device: torch.device) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.recipe = recipe
+        self.device = device
+        self.scaler = self._scaler() if recipe.precision == "fp16" else None
+
+    def add(self, inputs: Tensor, targets: Tensor, share: float) -> list[LocalOutput]:
+        """Add one batch's gradients.
+
+        Args:
+            inputs: (N, C, H, W).
+            targets: (N,) classes.
+            share: N over the number of images in the step.
+
+        Returns:
+            Every window's output with logits; losses are unscaled.
+        """
+        with precision_context(self.recipe.precision, self.device):
+            return self.model.local_backward(inputs, targets, keep_logits=True, scales=self._scales(share))
+
+    def finish(self) -> list[int]:
+        """Clip, step, and let auxiliary networks follow.
+
+        Returns:
+            Windows whose part of the step was skipped because fp16 overflowed.
+        """
+        skipped = self.scaler.unscale() if self.scaler else []
+        training = self.recipe.training
+        if training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        if training.clip_value is not None:
+            nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
+        self.optimizer.step()
+        self.model.after_step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return skipped
+
+    def _scales(self, share: float) -> list[float] | None:
+        if self.scaler:
+            return [scale * share for scale in self.scaler.scales]
+        return None if share == 1 else [share] * len(self.model.windows)
+
+    def _scaler(self) -> BlockScaler:
+        windows = self.model.windows
+        return BlockScaler(windows, [self.model.window_parameters(index) for index in range(len(windows))])
+
+
+def shares(images: int, batch_size: int, first: int, stop: int) -> list[float]:
+    """What part of a step's images each of its batches has.
+
+    Args:
+        images: Images per epoch; the last batch has what is left.
+        batch_size: Images in every other batch.
+        first: The step's first batch.
+        stop: One past the step's last batch.
+
+    Returns:
+        Numbers that sum to 1, one per batch.
+    """
+    sizes = [min(batch_size, images - batch * batch_size) for batch in range(first, stop)]
+    return [size / sum(sizes) for size in sizes]

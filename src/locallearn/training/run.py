@@ -1,0 +1,188 @@
+"""A run in progress: everything a checkpoint holds, and the epochs that change it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from locallearn.errors import InputError
+from locallearn.training import checkpoint, random_state
+from locallearn.training.epoch_tally import EpochTally
+from locallearn.training.evaluation import evaluate
+from locallearn.training.loss_guard import LossGuard, check_weights
+from locallearn.training.optimizer import build, set_rates
+from locallearn.training.optimizer_step import OptimizerStep, shares
+
+if TYPE_CHECKING:
+    from locallearn.datasets.batches import Batches
+    from locallearn.recipes.recipe import Recipe
+    from locallearn.training.assembly import Assembly
+    from locallearn.training.progress import Progress
+    from locallearn.training.run_folder import RunFolder
+    from locallearn.training.stop_request import StopRequest
+
+
+class Run:
+    """Trains an assembly, one epoch after another, from wherever it stands.
+
+    Args:
+        recipe: The run's settings.
+        parts: Data and model.
+        folder: Where results and checkpoints go.
+        progress: Told of every step and epoch.
+        stop: Looked at before every step and every batch of an evaluation.
+    """
+
+    def __init__(
+        self, recipe: Recipe, parts: Assembly, folder: RunFolder, progress: Progress, stop: StopRequest
+    ) -> None:
+        self.recipe, self.parts, self.folder, self.progress, self.stop = recipe, parts, folder, progress, stop
+        self.model = parts.model
+        self.optimizer = build(self.model.parameter_groups(), recipe.training)
+        self.stepping = OptimizerStep(self.model, self.optimizer, recipe, parts.device)
+        self.guard = LossGuard(self.model.windows, parts.device)
+        self.epoch, self.batch, self.step = 1, 0, 0
+        self.tally = self._new_tally()
+        self.rates: dict[str, float] = {}
+        self._saved_at: tuple[int, int] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.recipe.training.epochs * -(-len(self.parts.train) // self.recipe.training.accumulate)
+
+    def train(self) -> None:
+        """Run what is left of the epochs.
+
+        Raises:
+            Interrupted: Asked to stop; the state is whole and can be saved.
+            TrainingStopped: A loss or weight is no number any more, or a checkpoint could not be written.
+        """
+        while self.epoch <= self.recipe.training.epochs:
+            started, first = time.perf_counter(), self.batch
+            self._train_epoch()
+            self.guard.check()
+            check_weights(self.model, self.step)
+            seconds = time.perf_counter() - started
+            self._finish_epoch()
+            batches = len(self.parts.train) - first
+            self.folder.timings.append({"epoch": self.epoch - 1, "training_seconds": seconds, "batches": batches})
+            self.save()
+
+    def save(self) -> Path | None:
+        """Write a checkpoint of this moment, unless there is one.
+
+        Returns:
+            Its folder, or None if the last one is of this moment.
+
+        Raises:
+            TrainingStopped: It could not be written, or the losses are no numbers and must not be kept.
+        """
+        if self._saved_at == (self.epoch, self.batch):
+            return None
+        self.guard.check()
+        keep = self.recipe.training.keep_checkpoints
+        path = checkpoint.save(self.folder.checkpoints, self.step, self._state(), keep=keep)
+        self._saved_at = (self.epoch, self.batch)
+        return path
+
+    def restore(self, path: Path) -> None:
+        """Go on exactly where a checkpoint was written.
+
+        Args:
+            path: The checkpoint's folder.
+
+        Raises:
+            InputError: The checkpoint is damaged, or of another network, method or version.
+        """
+        state = checkpoint.load(path)
+        try:
+            self.model.network.load_state_dict(state["network"])
+            self.model.objectives.load_state_dict(state["objectives"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.tally.load_state_dict(state["tally"])
+            if self.stepping.scaler:
+                self.stepping.scaler.load_state_dict(state["scaler"])
+            self.epoch, self.batch, self.step = (state["position"][name] for name in ("epoch", "batch", "step"))
+            self.rates = dict(state["position"]["rates"])
+            self.folder.metrics.truncate(state["position"]["metrics_bytes"])
+            self.folder.timings.truncate(state["position"]["timings_bytes"])
+            random_state.restore(state["random"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            raise InputError(f"The checkpoint {path} does not fit this run: {error}") from error
+        self._saved_at = (self.epoch, self.batch)
+
+    def _train_epoch(self) -> None:
+        training, count = self.recipe.training, len(self.parts.train)
+        batches = self.parts.train.epoch(self.epoch - 1, start=self.batch)
+        while self.batch < count:
+            self.stop.check()
+            self.rates = set_rates(self.optimizer, training, epoch=self.epoch, position=self.step, steps=self.steps)
+            following = min(self.batch + training.accumulate, count)
+            for share in shares(len(self.parts.train.images), training.batch_size, self.batch, following):
+                self._add(*next(batches), share)
+            self.stepping.finish()
+            self.batch, self.step = following, self.step + 1
+            self.progress.step(self.step)
+            if self._checkpoint_due() and self.batch < count:
+                self.save()
+
+    def _checkpoint_due(self) -> bool:
+        every = self.recipe.training.checkpoint_every_steps
+        return every is not None and self.step % every == 0
+
+    def _add(self, inputs: torch.Tensor, targets: torch.Tensor, share: float) -> None:
+        if self.recipe.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        outputs = self.stepping.add(inputs, targets, share)
+        if self.stepping.scaler is None:
+            self.guard.watch(torch.stack([output.loss for output in outputs]), self.step + 1)
+        self.tally.add(outputs, targets)
+
+    def _finish_epoch(self) -> None:
+        """Evaluate, write the epoch's line, and stand at the beginning of the next."""
+        training = self.recipe.training
+        due = self.epoch % training.evaluate_every == 0 or self.epoch == training.epochs
+        blocks = self.tally.blocks()
+        record = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "learning_rates": self.rates,
+            "blocks": blocks,
+            "train_accuracy": blocks[-1]["accuracy"],
+            "validation_accuracy": self._accuracy(self.parts.validation) if due else None,
+            "test_accuracy": self._accuracy(self.parts.test) if due else None,
+        }
+        self.folder.metrics.append(record)
+        self.progress.epoch(record, training.epochs)
+        self.epoch, self.batch, self.tally = self.epoch + 1, 0, self._new_tally()
+
+    def _accuracy(self, batches: Batches | None) -> float | None:
+        if batches is None:
+            return None
+        return evaluate(self.model.network, batches, before_batch=self.stop.check).percent
+
+    def _new_tally(self) -> EpochTally:
+        return EpochTally(self.model.windows, self.parts.device)
+
+    def _state(self) -> dict[str, Any]:
+        position = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "rates": self.rates,
+            "metrics_bytes": self.folder.metrics.position,
+            "timings_bytes": self.folder.timings.position,
+        }
+        return {
+            "network": self.model.network.state_dict(),
+            "objectives": self.model.objectives.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.stepping.scaler.state_dict() if self.stepping.scaler else {},
+            "tally": self.tally.state_dict(),
+            "position": position,
+            "random": random_state.captured(),
+        }

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from locallearn.auxiliary.feature_map import as_map, conv3x3, map_shape, pool_to
+from locallearn.errors import InputError
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3), (7, 5), (5,)])
+def test_the_shape_is_that_of_the_map(shape: tuple[int, ...]) -> None:
+    features = torch.randn(2, *shape)
+    maps = as_map(features)
+    assert tuple(maps.shape[1:]) == map_shape(shape)
+    assert maps.data_ptr() == features.data_ptr()
+
+
+def test_token_t_is_row_t() -> None:
+    tokens = torch.randn(2, 7, 5)
+    torch.testing.assert_close(as_map(tokens)[:, :, 3, 0], tokens[:, 3])
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(InputError, match=r"maps \(C, H, W\).*got \(2, 3, 4, 5\)"):
+        map_shape((2, 3, 4, 5))
+
+
+def test_a_pool_to_the_same_size_is_no_copy() -> None:
+    maps = torch.randn(2, 3, 4, 5)
+    assert pool_to(maps, (4, 5)) is maps
+    torch.testing.assert_close(pool_to(maps, (1, 1))[:, :, 0, 0], maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((4, 4), (3, 3)), ((4, 1), (3, 1)), ((1, 1), (1, 1))])
+def test_no_weight_meets_padding_alone(size: tuple[int, int], kernel: tuple[int, int]) -> None:
+    conv = conv3x3(3, 5, size)
+    assert conv.kernel_size == kernel
+    assert conv(torch.randn(1, 3, *size)).shape == (1, 5, *size)

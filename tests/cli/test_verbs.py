@@ -1,0 +1,95 @@
+"""The verbs that only look: ls, show, check-data; and what evaluate, export and compare refuse before they start."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from locallearn.cli.compare import resolve as resolve_comparison
+from locallearn.cli.main import main
+from locallearn.datasets.spec import SPECS
+from locallearn.errors import InputError
+from locallearn.methods import METHODS
+from locallearn.networks import names as network_names
+from locallearn.recipes import checked, load, names, save
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("methods", METHODS), ("networks", network_names()), ("datasets", SPECS), ("recipes", names())],
+)
+def test_ls_names_everything_with_a_line_on_each(kind: str, expected, capsys: pytest.CaptureFixture[str]):
+    assert main(["ls", kind, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])[kind]
+    assert [row["name"] for row in rows] == list(expected)
+    assert all(row["description"] and "\n" not in row["description"] for row in rows)
+
+
+@pytest.mark.parametrize("form", ["csv", "latex", "table"])
+def test_ls_in_every_format(form: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["ls", "recipes", "--format", form]) == 0
+    assert "digits" in capsys.readouterr().out
+
+
+def test_ls_of_what_there_is_not(capsys: pytest.CaptureFixture[str]):
+    assert main(["ls", "method"]) == 2
+    assert "'methods'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", names())
+def test_show_prints_a_recipe_that_reads_back(name: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["show", name, "--json"]) == 0
+    *toml, last = capsys.readouterr().out.splitlines()
+    assert checked(tomllib.loads("\n".join(toml)), where="shown") == load(name)
+    assert checked(json.loads(last), where="json") == load(name)
+    assert all(sentence in "\n".join(toml) for sentence in load(name).guessed)
+
+
+def test_check_data_reports_what_is_there(capsys: pytest.CaptureFixture[str]):
+    assert main(["check-data", "digits", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["ok"] and report["counts"] == {"train": 1437, "test": 360}
+
+
+def test_check_data_fails_on_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["check-data", "cifar10", "--data", str(tmp_path), "--json"]) == 2
+    shown = capsys.readouterr()
+    assert str(tmp_path) in shown.err and not json.loads(shown.out.splitlines()[-1])["ok"]
+    assert main(["check-data", "cifar11"]) == 2
+    assert "cifar10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "export"])
+def test_a_folder_without_a_finished_run_is_refused(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    flags = ["--out", str(tmp_path / "network")] if verb == "export" else []
+    assert main([verb, str(tmp_path), *flags]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    save(load("digits"), tmp_path / "recipe.toml")
+    assert main([verb, str(tmp_path), *flags]) == 2
+    assert f"--resume {tmp_path}" in capsys.readouterr().err
+    several = load("digits").model_copy(update={"seeds": 2})
+    save(several, tmp_path / "recipe.toml")
+    assert main([verb, str(tmp_path), *flags]) == 2
+    assert "seed0" in capsys.readouterr().err
+
+
+def test_compare_makes_a_recipe_for_each_method():
+    argv = ["cifar10_resnet110_infopro", "--methods", "backprop", "infopro", "--training.epochs", "2"]
+    options, recipes = resolve_comparison(argv)
+    assert options.methods == ("backprop", "infopro")
+    assert [recipe.method.name for recipe in recipes] == ["backprop", "infopro"]
+    assert recipes[1].method.options["reconstruction"] == (5.0, 0.5)
+    assert {recipe.training.epochs for recipe in recipes} == {2}
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [(["dgl", "dgl"], "different methods"), ([], "at least one"), (["dgl", "dlg"], "Did you mean 'dgl'?")],
+)
+def test_compare_refuses_methods(methods: list[str], words: str):
+    with pytest.raises(InputError) as caught:
+        resolve_comparison(["--methods", *methods])
+    assert words in str(caught.value)

@@ -1,0 +1,11 @@
+"""One thread per test process: the tensors are tiny, and workers share the cores."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+torch.set_num_threads(1)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import locallearn as ll
+from locallearn.planning.bytes_alive import BytesAlive, held_by, peak_bytes
+from small_networks import residual
+
+MIB = 2**20
+
+
+def test_counts_what_is_alive_and_forgets_what_is_freed():
+    held = torch.zeros(MIB // 4)
+    with BytesAlive(held) as meter:
+        assert meter.current == MIB
+        big = torch.zeros(MIB // 2)
+        view = big[:10]
+        del big
+        assert meter.current == 3 * MIB
+        del view
+        assert meter.current == MIB
+        held.add_(1)
+        torch.zeros(MIB).sum()
+    assert meter.peak == 5 * MIB + 4
+    assert meter.current == MIB
+
+
+def test_backward_keeps_the_layers_activations_until_used():
+    network = nn.Sequential(*(nn.Sequential(nn.Linear(256, 256, bias=False), nn.Sigmoid()) for _ in range(4)))
+    inputs = torch.zeros(1024, 256)
+    with BytesAlive(inputs, *network.parameters()) as meter:
+        network(inputs).sum().backward()
+    weights, activation = 4 * 256 * 256 * 4, MIB
+    assert meter.peak >= weights + 5 * activation
+    assert meter.current == MIB + 2 * weights
+
+
+def step_of(model, optimizer, leak=None):
+    def step():
+        inputs, labels = torch.zeros(64, 3, 16, 16), torch.zeros(64, dtype=torch.long)
+        outputs = model.local_backward(inputs, labels)
+        optimizer.step()
+        optimizer.zero_grad()
+        if leak is not None:
+            leak.append(torch.zeros(MIB // 4))
+        return outputs
+
+    return step
+
+
+def measured(method, leak=None, model_class=ll.LocalModel):
+    blocks = ll.partition(residual(6, 16, dtype=torch.float32), torch.zeros(2, 3, 16, 16), num_blocks=7)
+    model = model_class(blocks, method, ll.Classification(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return peak_bytes(step_of(model, optimizer, leak), lambda: held_by(model, optimizer))
+
+
+def test_fake_tensors_count_the_same():
+    real = measured(ll.DGL())
+    with FakeTensorMode():
+        assert measured(ll.DGL()) == real
+
+
+def test_a_leak_is_seen():
+    leak: list[torch.Tensor] = []
+    assert measured(ll.DGL(), leak) == pytest.approx(measured(ll.DGL()), abs=0)
+    outer: list[torch.Tensor] = []
+
+    class Leaking(ll.LocalModel):
+        def _send_back(self, index, stream, passes):
+            outer.append(stream[0])
+            super()._send_back(index, stream, passes)
+
+    assert measured(ll.DGL(), model_class=Leaking) > measured(ll.DGL()) + MIB
+
+
+class Deferring(ll.LocalModel):
+    """The mutant that sums the losses and runs one backward pass at the end."""
+
+    def local_backward(self, inputs, targets, **_):
+        state, losses = inputs, []
+        batch = ll.Batch(inputs, targets, check_range=False)
+        for block, objective in zip(self.partition.blocks, self.objectives, strict=True):
+            state = block(state.detach())
+            losses.append(objective(state, batch).loss)
+        torch.stack(losses).sum().backward()
+        return []
+
+
+def test_local_learning_saves_memory_and_a_deferred_backward_does_not():
+    backprop, local = measured(ll.Backprop()), measured(ll.DGL())
+    assert local < 0.5 * backprop
+    assert measured(ll.DGL(), model_class=Deferring) > backprop
+    assert measured(ll.Backprop(checkpoint=True)) < 0.8 * backprop

@@ -1,0 +1,97 @@
+"""Commands and code of the README run; generated tables and result files are sound."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHARED_CIFAR = ROOT.parent / "shared" / "data" / "cifar10"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands():
+    for block in blocks("sh"):
+        for line in block.splitlines():
+            yield line.partition("#")[0].strip()
+
+
+def test_the_python_block_trains_an_ordinary_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 16
+    loader = [(torch.randn(4, 3, 32, 32), torch.randint(10, (4,)))] * 2
+    exec(compile(code, "README.md", "exec"), {"loader": loader})
+    import torchvision
+
+    state = torch.load("resnet18.pt", weights_only=True)
+    torchvision.models.resnet18(num_classes=10).load_state_dict(state, strict=True)
+
+
+def test_first_two_commands_are_the_promised_ones():
+    assert "python3 -m pip install uv && uv run locallearn train" in README
+    assert "uv run pytest" in README
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if "locallearn ls" in c or "locallearn show" in c])
+def test_listing_commands_run(command):
+    arguments = shlex.split(command)[3:]
+    result = subprocess.run(
+        [sys.executable, "-m", "locallearn", *arguments], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [c for c in commands() if c.startswith("uv run locallearn train") or "locallearn compare" in c],
+)
+def test_training_commands_resolve(command):
+    """Their flags are legal; what they do is tested with the command line, and the default run by the slow test."""
+    from locallearn.cli.flags import resolve
+
+    resolve(shlex.split(command.replace("PATH", "."))[3:])
+
+
+@pytest.mark.slow
+def test_the_default_run_reaches_97_percent_and_saves_a_loadable_network(tmp_path):
+    command = [sys.executable, "-m", "locallearn", "train", "--json"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["test_accuracy"] >= 97
+    assert summary["peak_bytes"] < summary["backprop_peak_bytes"]
+    assert (tmp_path / summary["network"]).exists()
+
+
+def test_generated_tables_are_fresh():
+    command = [sys.executable, "-m", "benchmarks.tables", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda path: path.name)
+def test_result_files_say_how_they_were_made(path):
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert {"benchmark", "command", "commit", "machine", "versions", "rows"} <= found.keys()
+    assert found["benchmark"] == path.stem
+    assert "dirty" not in found["commit"]
+    assert {"processor", "threads"} <= found["machine"].keys() and {"python", "torch"} <= found["versions"].keys()
+    assert found["rows"] and all(row.keys() == found["rows"][0].keys() for row in found["rows"])
+
+
+def test_no_document_names_a_machine_path():
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.*"), *ROOT.glob("docs/*.md")]:
+        if path.suffix in (".md", ".json", ".py"):
+            assert "/work/" not in path.read_text(encoding="utf-8"), path

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from locallearn import LocalOutput, Window
+from locallearn.training.epoch_tally import EpochTally
+
+WINDOWS = [Window(0, 1), Window(1, 2, "cascade")]
+TARGETS = torch.tensor([0, 1, 1, 1])
+
+
+def outputs(loss):
+    logits = torch.eye(2)[[0, 0, 1, 1]]
+    terms = {"b": torch.tensor(1.0), "a": torch.tensor(loss)}
+    return [LocalOutput(torch.tensor(loss), terms, None), LocalOutput(torch.tensor(2.0), {}, logits)]
+
+
+def test_means_are_over_images_and_accuracies_where_there_are_logits():
+    tally = EpochTally(WINDOWS, torch.device("cpu"))
+    tally.add(outputs(1.0), TARGETS)
+    tally.add([outputs(4.0)[0], outputs(4.0)[1]._replace(logits=torch.eye(2)[[1, 1]])], TARGETS[:2])
+    assert tally.blocks() == [
+        {"blocks": [0, 1], "role": "local", "loss": 2.0, "terms": {"a": 2.0, "b": 1.0}, "accuracy": None},
+        {"blocks": [1, 2], "role": "cascade", "loss": 2.0, "terms": {}, "accuracy": pytest.approx(100 * 4 / 6)},
+    ]
+
+
+def test_values_that_are_no_numbers_are_left_out():
+    tally = EpochTally(WINDOWS, torch.device("cpu"))
+    tally.add(outputs(float("inf")), TARGETS)
+    assert tally.blocks()[0]["loss"] is None
+    tally.add(outputs(3.0), TARGETS)
+    assert tally.blocks()[0]["loss"] == 3.0
+
+
+def test_the_state_goes_on():
+    tally, other = EpochTally(WINDOWS, torch.device("cpu")), EpochTally(WINDOWS, torch.device("cpu"))
+    for value in (0.1, 0.7, 0.3):
+        tally.add(outputs(value), TARGETS)
+        other.load_state_dict(tally.state_dict())
+    for both in (tally, other):
+        both.add(outputs(0.9), TARGETS)
+    assert tally.blocks() == other.blocks()

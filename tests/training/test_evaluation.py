@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from locallearn.datasets import load
+from locallearn.datasets.batches import Batches
+from locallearn.training import Accuracy, evaluate
+from training.tiny_runs import convolutions
+
+
+@pytest.fixture(scope="module")
+def batches():
+    splits = load("digits")
+    return Batches(splits.test, 100, spec=splits.spec, seed=0, augmentation=None, device="cpu", shuffle=False)
+
+
+def test_every_image_counts_once(batches):
+    torch.manual_seed(0)
+    network = convolutions(10).eval()
+    with torch.no_grad():
+        pairs = [pair for xs, ys in batches.epoch(0) for pair in zip(xs, ys.tolist(), strict=True)]
+        correct = sum(int(network(image[None]).argmax()) == label for image, label in pairs)
+    assert evaluate(network, batches) == Accuracy(correct, len(batches.labels))
+
+
+def test_modes_statistics_and_random_state_are_left_alone(batches):
+    network = convolutions(10).train()
+    network[1].eval()
+    modes = [module.training for module in network.modules()]
+    statistics, state = network[5].running_mean.clone(), torch.get_rng_state()
+    assert evaluate(network, batches) == evaluate(network, batches)
+    assert [module.training for module in network.modules()] == modes
+    assert torch.equal(network[5].running_mean, statistics)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_modes_return_after_an_error(batches):
+    network = nn.Sequential(nn.Linear(1, 1)).train()
+    with pytest.raises(RuntimeError):
+        evaluate(network, batches)
+    assert network[0].training
+
+
+def test_percent_and_error():
+    assert (Accuracy(1, 8).percent, Accuracy(1, 8).error) == (12.5, 87.5)
