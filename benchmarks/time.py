@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import locallearn as ll
-from locallearn.planning.step_cost import timed
+from locallearn.training.step_cost import timed
 
 METHODS: dict[str, ll.Method] = {
     "backprop": ll.Backprop(),

@@ -16,9 +16,8 @@ LEVELS = [
     {"partitioning", "objective"},
     {"abstract_method", "gradient_flow"},
     {"methods", "local_model"},
-    {"recipes"},
+    {"recipes", "planning"},
     {"training"},
-    {"planning"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -70,8 +69,8 @@ def test_no_forbidden_constructs(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert not called & {"exec", "eval"}
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "data" and
-                isinstance(node.value, ast.Name) and node.value.id in ("p", "param", "parameter", "tensor")]  # fmt: skip
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "data"]
+    assert not [node for node in attributes if isinstance(node.value, ast.Name) and node.value.id.startswith("p")]
     assert "weights_only=False" not in path.read_text(encoding="utf-8")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
     assert path.name != "utils.py"

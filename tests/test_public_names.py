@@ -6,8 +6,8 @@ import locallearn as ll
 
 PUBLIC = {
     "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError", "LocalModel",
-    "LocalObjective", "LocalOutput", "Method", "Part", "Partition", "PredSim", "Site", "Task", "Term", "TrainingStopped",
-    "Unit", "WeightedTerms", "Window", "datasets", "method", "networks", "partition",
+    "LocalObjective", "LocalOutput", "Method", "Part", "Partition", "PredSim", "Site", "Task", "Term",
+    "TrainingStopped", "Unit", "WeightedTerms", "Window", "datasets", "method", "networks", "partition",
 }  # fmt: skip
 
 

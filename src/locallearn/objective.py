@@ -63,7 +63,8 @@ def _check_range(images: Tensor, normalization: Normalization | None) -> None:
         )
         raise InputError(
             f"The images to restore range from {low:.3g} to {high:.3g} instead of [0, 1], and {given}. Pass the mean "
-            "and the standard deviation that the inputs were normalised with: LocalModel(..., normalization=(mean, std))."
+            "and the standard deviation that the inputs were normalised with: "
+            "LocalModel(..., normalization=(mean, std))."
         )
 
 

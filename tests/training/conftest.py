@@ -34,5 +34,5 @@ def counted_peaks():
         return SimpleNamespace(peak_bytes=2000 if recipe.method.name == "backprop" else 1000)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "locallearn.planning.step_cost", SimpleNamespace(step_cost=step_cost))
+        patch.setitem(sys.modules, "locallearn.training.step_cost", SimpleNamespace(step_cost=step_cost))
         yield

@@ -287,7 +287,7 @@ def test_a_peak_that_cannot_be_counted_costs_no_results(tmp_path, monkeypatch):
     def fails(_):
         raise NotImplementedError("no shapes")
 
-    monkeypatch.setitem(sys.modules, "locallearn.planning.step_cost", SimpleNamespace(step_cost=fails))
+    monkeypatch.setitem(sys.modules, "locallearn.training.step_cost", SimpleNamespace(step_cost=fails))
     heard = Heard()
     assert train(recipe(training={"epochs": 1}), tmp_path / "run", progress=heard).peak_bytes is None
     assert "peak_bytes could not be counted: no shapes" in heard.notes

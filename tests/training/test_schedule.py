@@ -40,7 +40,7 @@ def test_cosine_and_step_agree_with_torch():
     theirs = optim.lr_scheduler.CosineAnnealingLR(optimizer, 7)
     assert ours == pytest.approx(_rates(optimizer, theirs, 7))
     optimizer = optim.SGD([parameter], lr=0.3)
-    ours = [schedule.step(0.3, e, milestones=(2, 4), gamma=0.5) for e in range(1, 8)]
+    ours = [schedule.step(0.3, e, milestones=(3, 5), gamma=0.5) for e in range(1, 8)]
     theirs = optim.lr_scheduler.MultiStepLR(optimizer, [2, 4], gamma=0.5)
     assert ours == pytest.approx(_rates(optimizer, theirs, 7))
 

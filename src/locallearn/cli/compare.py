@@ -105,7 +105,7 @@ def _accuracy(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
 
 def _costs(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
     # Bytes, time and operations of one step by each recipe, also over backprop's.
-    from locallearn.planning import step_cost, time_ratios
+    from locallearn.training.step_cost import step_cost, time_ratios
 
     reference = step_cost(by_method(recipes[0], "backprop"))
     costs = [step_cost(recipe) for recipe in recipes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from locallearn.errors import InputError
@@ -63,3 +63,22 @@ class DatasetSpec:
     files: str
     address: str
     notes: str = ""
+
+    def with_outputs(self, count: int | None) -> DatasetSpec:
+        """The same data set with more outputs than it has classes, as released code for STL-10 has.
+
+        Args:
+            count: How many; None for one per class.
+
+        Returns:
+            A description whose further classes are named 'unused-10' and so on.
+
+        Raises:
+            InputError: Fewer than there are classes.
+        """
+        if count is not None and count < len(self.classes):
+            raise InputError(
+                f"num_classes is {count}; {self.name} has {len(self.classes)} classes, give at least as many"
+            )
+        unused = tuple(f"unused-{index}" for index in range(len(self.classes), count or 0))
+        return replace(self, classes=self.classes + unused)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,16 +46,14 @@ def load(
     spec = find_spec(name)
     if not 0 <= validation < 1:
         raise InputError(f"validation is {validation}; give a share of the training images, 0 to less than 1")
-    if num_classes is not None and num_classes < len(spec.classes):
-        raise InputError(f"num_classes is {num_classes}; {name} has {len(spec.classes)} classes, give at least as many")
+    outputs = spec.with_outputs(num_classes)
     folder = default_root(spec, root)
     try:
         layout = recognise(spec, folder, download=download)
         arrays = _read(layout, spec, folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error}") from error
-    unused = tuple(f"unused-{index}" for index in range(len(spec.classes), num_classes or 0))
-    spec = replace(spec, classes=spec.classes + unused)
+    spec = outputs
     train, test = (_image_set(arrays[split], spec) for split in SPLITS)
     if not validation:
         return Splits(spec, train, None, test)

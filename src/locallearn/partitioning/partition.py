@@ -272,5 +272,6 @@ def _compare(network: nn.Module, chained: Any, whole: Any) -> None:
     if not same:
         raise InputError(
             f"The chain of blocks does not equal {type(network).__name__} on the example, bit for bit: its forward "
-            "depends on something that a trace cannot see (random numbers, global state, or modules given in the wrong order)."
+            "depends on something that a trace cannot see (random numbers, global state, or modules given in the wrong "
+            "order)."
         )

@@ -22,7 +22,7 @@ PRESETS: dict[str, dict[tuple[int, int], tuple[int, ...]]] = {
         if blocks <= units and (units == 16 or blocks >= 47)
     },
     "infopro": _EVEN | _LARGER_FIRST,
-    "infopro_balanced": {(55, 2): (16, 39), (55, 3): (11, 10, 34), (55, 4): (8, 8, 12, 27)},
+    "infopro_balanced": {(55, 2): (16, 39), (55, 3): (11, 11, 33), (55, 4): (8, 8, 12, 27)},
     "infopro_balanced_stl10": {(55, 2): (16, 39), (55, 3): (10, 11, 34), (55, 4): (8, 8, 12, 27)},
     "man": _EVEN | _LARGER_FIRST | _STEM_JOINS_AS_NAMED,
     "mlaan": {
@@ -35,8 +35,8 @@ PRESETS: dict[str, dict[tuple[int, int], tuple[int, ...]]] = {
 
 Source: `auglocal`: ChenxiangMA/AugLocal, networks/configs.py: single units, then all the rest. `infopro` and
     `infopro_balanced`: blackfeather-wang/InfoPro-Pytorch at a38362a, networks/configs.py. `man`: JunhaoSu0/MAN at
-    a6d20c5, networks/config.py, where the stem joins the first residual block, so that the lists named 16 and 55 make 15 and 54
-    blocks. `mlaan`: Wendy231015/MLAAN at 70effbe, networks/config2.py, likewise.
+    a6d20c5, networks/config.py, where the stem joins the first residual block, so that the lists named 16 and 55 make
+    15 and 54 blocks. `mlaan`: Wendy231015/MLAAN at 70effbe, networks/config2.py, likewise.
 """
 
 

@@ -192,7 +192,7 @@ class TrainingSection(Section):
     accumulate: Whole = 1
     """Batches whose gradients are averaged into one step."""
     clip_norm: Positive | None = None
-    """Largest gradient norm of each block."""
+    """Largest norm of all gradients together; it couples the blocks."""
     clip_value: Positive | None = None
     """Largest absolute value of a gradient."""
     checkpoint_every_steps: Whole | None = None

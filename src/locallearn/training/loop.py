@@ -124,7 +124,7 @@ def _peaks(recipe: Recipe, progress: Progress) -> dict[str, Any]:
     Returns:
         The fields of `Summary`.
     """
-    from locallearn.planning.step_cost import step_cost
+    from locallearn.training.step_cost import step_cost
 
     backprop = recipe.model_copy(update={"method": type(recipe.method)(name="backprop")})
     peaks: dict[str, Any] = {}

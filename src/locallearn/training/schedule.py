@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -55,22 +55,20 @@ def cosine(lr: float, epoch: int, epochs: int) -> float:
 
 
 def step(lr: float, epoch: int, *, milestones: Sequence[int], gamma: float = 0.1) -> float:
-    """Rate multiplied by `gamma` after each milestone: `lr gamma^(number of milestones m < e)`.
+    """Rate multiplied by `gamma` at each milestone: `lr gamma^(number of milestones m <= e)`.
 
     Args:
         lr: Base rate.
         epoch: Epoch, counted from 1.
-        milestones: Last epochs at a rate; the next one trains at `gamma` times that rate.
-        gamma: Factor after each milestone.
+        milestones: Epochs that train at `gamma` times the rate before them.
+        gamma: Factor at each milestone.
 
     Returns:
         The rate of every step of this epoch.
 
-    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, train.py, without `--cos_lr`.
-    Departures: there the rate falls as epochs 80 and 120 begin; here it falls after the milestones, as in
-        `torch.optim.lr_scheduler.MultiStepLR`: theirs are 79 and 119.
+    Source: blackfeather-wang/InfoPro-Pytorch, train.py, without `--cos_lr`: milestones 80 and 120.
     """
-    return lr * gamma ** bisect_left(sorted(milestones), epoch)
+    return lr * gamma ** bisect_right(sorted(milestones), epoch)
 
 
 def poly(lr: float, position: int, steps: int, *, power: float = 0.9) -> float:

@@ -23,6 +23,7 @@ from locallearn.training.block_scaler import precision_context
 from locallearn.training.optimizer_step import OptimizerStep
 
 if TYPE_CHECKING:
+    from locallearn.datasets.spec import DatasetSpec
     from locallearn.recipes.recipe import Recipe
 
 
@@ -50,7 +51,7 @@ def step_cost(recipe: Recipe) -> StepCost:
     """
     precision = "bf16" if recipe.precision == "fp16" else recipe.precision
     recipe = recipe.model_copy(update={"precision": precision, "channels_last": False})
-    spec = find_spec(recipe.dataset.name)
+    spec = _spec(recipe)
     size = recipe.training.batch_size
     with FakeTensorMode():
         model = build_model(recipe, spec, torch.device("cpu"))
@@ -80,7 +81,7 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
         A ratio for each recipe; 1 is plain back-propagation.
     """
     device = find_device(recipes[0].device)
-    spec = find_spec(recipes[0].dataset.name)
+    spec = _spec(recipes[0])
     size = recipes[0].training.batch_size
     inputs, targets = torch.rand(size, *spec.shape, device=device), torch.randint(len(spec.classes), (size,)).to(device)
     if recipes[0].channels_last:
@@ -113,8 +114,12 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def _spec(recipe: Recipe) -> DatasetSpec:
+    return find_spec(recipe.dataset.name).with_outputs(recipe.dataset.num_classes)
+
+
 def _plain(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
-    network = deepcopy(build_model(recipe, find_spec(recipe.dataset.name), inputs.device).network)
+    network = deepcopy(build_model(recipe, _spec(recipe), inputs.device).network)
     optimizer = optimizers.build({"blocks": list(network.parameters())}, recipe.training)
 
     def step() -> None:
@@ -128,7 +133,7 @@ def _plain(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None
 
 
 def _local(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
-    model = build_model(recipe, find_spec(recipe.dataset.name), inputs.device)
+    model = build_model(recipe, _spec(recipe), inputs.device)
     stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, inputs.device)
 
     def step() -> None:
