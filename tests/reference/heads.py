@@ -69,7 +69,7 @@ def conv_mlp(x: Tensor, weights: Weights, first: tuple[int, int], second: tuple[
     x = block_means(x, *first)
     i = 0
     while f"convs.{i}.conv.weight" in weights:
-        x = torch.einsum("oc,bchw->bohw", weights[f"convs.{i}.conv.weight"][:, :, 0, 0], x)
+        x = torch.einsum("oc,bchw->bohw", weights[f"convs.{i}.conv.weight"], x)
         x = relu(batch_norm(x, weights, f"convs.{i}.norm"))
         i += 1
     x = block_means(x, *second).flatten(1)

@@ -6,10 +6,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, kaiming_fan_out_, map_shape, pool_to
+from locallearn.auxiliary.feature_map import as_map, map_shape, pool_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ MAN = ConvMLPForm(first_pool_side=8, conv_width=128, kaiming=True, second_pool_s
 class ConvMLP(nn.Module):
     """Pool, 1x1 convolutions, pool, hidden linear layers, linear layer with bias.
 
-    Each convolution (without bias) and each hidden layer is followed by BatchNorm and ReLU. BatchNorm starts at 1 and
+    Each convolution (without bias, written as a linear layer over the channels) and each hidden layer is followed by
+    BatchNorm and ReLU. BatchNorm starts at 1 and
     0, linear layers at PyTorch's default. On a feature of C channels and ten classes the published sizes are 9,962 /
     37,834 / 147,338 parameters (AugLocal, C = 16 / 32 / 64).
 
@@ -110,7 +113,7 @@ class ConvMLP(nn.Module):
         self.first_size = form.first_size(height, width)
         self.second_size = form.second_size(*self.first_size)
         widths = [channels] + [form.conv_width or channels] * form.convolutions
-        self.convs = nn.Sequential(*(_conv1x1(*pair, form.kaiming) for pair in pairwise(widths)))
+        self.convs = nn.ModuleList(_conv1x1(*pair, form.kaiming) for pair in pairwise(widths))
         values = widths[-1] * self.second_size[0] * self.second_size[1]
         hidden = [values] + [form.hidden_width or values] * form.hidden_layers
         self.hidden = nn.Sequential(*(_linear(*pair, form.hidden_bias) for pair in pairwise(hidden)))
@@ -125,17 +128,39 @@ class ConvMLP(nn.Module):
         Returns:
             (B, num_outputs).
         """
-        maps = self.convs(pool_to(as_map(features), self.first_size))
+        maps = _ChannelsLast.apply(pool_to(as_map(features), self.first_size))
+        for layer in self.convs:
+            maps = layer.relu(layer.norm(layer.conv(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)))
         return self.linear(self.hidden(pool_to(maps, self.second_size).flatten(1)))
 
 
-def _conv1x1(before: int, after: int, kaiming: bool) -> nn.Sequential:
-    conv = nn.Conv2d(before, after, 1, bias=False)
+class _ChannelsLast(torch.autograd.Function):
+    """The maps with their channels last in memory, so that a 1x1 convolution is one matrix product; their gradient in
+    the layout they came in, since a mixed layout would slow the backward pass of whatever made them."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        last = maps.is_contiguous(memory_format=torch.channels_last)
+        ctx.layout = torch.channels_last if last else torch.contiguous_format
+        return maps.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous(memory_format=ctx.layout)
+
+
+def _conv1x1(before: int, after: int, kaiming: bool) -> nn.Module:
+    conv = nn.Linear(before, after, bias=False)
     if kaiming:
-        kaiming_fan_out_(conv)
-    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(after), relu=nn.ReLU(inplace=True)))
+        nn.init.normal_(conv.weight, std=(2 / after) ** 0.5)
+    return _layer(conv=conv, norm=nn.BatchNorm2d(after))
 
 
-def _linear(before: int, after: int, bias: bool) -> nn.Sequential:
-    linear = nn.Linear(before, after, bias=bias)
-    return nn.Sequential(OrderedDict(linear=linear, norm=nn.BatchNorm1d(after), relu=nn.ReLU(inplace=True)))
+def _linear(before: int, after: int, bias: bool) -> nn.Module:
+    return _layer(linear=nn.Linear(before, after, bias=bias), norm=nn.BatchNorm1d(after))
+
+
+def _layer(**parts: nn.Module) -> nn.Sequential:
+    # BatchNorm with a fixed momentum never reads its counter of batches, whose update is a kernel of its own
+    parts["norm"].num_batches_tracked = None
+    return nn.Sequential(OrderedDict(**parts, relu=nn.ReLU(inplace=True)))
