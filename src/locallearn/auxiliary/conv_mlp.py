@@ -135,8 +135,10 @@ class ConvMLP(nn.Module):
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """The maps with their channels last in memory, so that a 1x1 convolution is one matrix product; their gradient in
-    the layout they came in, since a mixed layout would slow the backward pass of whatever made them."""
+    """The maps with their channels last in memory, so that a 1x1 convolution is one matrix product.
+
+    The gradient gets the layout the maps came in, since another would slow the backward pass of whatever made them.
+    """
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> Tensor:

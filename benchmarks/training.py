@@ -1,0 +1,48 @@
+"""Summaries of finished runs as a result file: `python -m benchmarks.training RUN [RUN ...]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+from benchmarks.environment import write
+
+KEPT = (
+    "seed", "epochs", "steps", "num_blocks", "parameters", "auxiliary_parameters", "test_accuracy", "test_error",
+    "best_test_error", "best_test_epoch", "peak_bytes", "backprop_peak_bytes",
+)  # fmt: skip
+
+
+def row(run: Path) -> dict[str, object]:
+    """What a run's folder says of it.
+
+    Args:
+        run: A finished run.
+
+    Returns:
+        Name, settings, results and the error of every epoch.
+    """
+    recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {
+        "name": run.name,
+        "method": recipe["method"]["name"],
+        "batch_size": recipe["training"]["batch_size"],
+        "lr": recipe["training"]["lr"],
+        "schedule": recipe["training"]["schedule"]["name"],
+        **{key: summary[key] for key in KEPT},
+        "test_accuracy_by_epoch": [line["test_accuracy"] for line in metrics],
+    }
+
+
+def main() -> None:
+    """Write `results/training.json` from the runs named on the command line."""
+    rows = [row(Path(argument)) for argument in sys.argv[1:]]
+    print(write("training", rows, data="CIFAR-10, all 50,000 and 10,000 images, JPEG copy"))
+
+
+if __name__ == "__main__":
+    main()
