@@ -38,7 +38,7 @@ def sides(network: torch.nn.Module, num_blocks: int, inputs: Tensor, targets: Te
     """
 
     def sgd(module: torch.nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
+        return torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
 
     untouched = deepcopy(network)
     plain_optimizer = sgd(untouched)

@@ -241,7 +241,7 @@ def test_averages_follow_and_a_forgotten_after_step_is_said():
         torch.testing.assert_close(model.objectives[0].copy.detach(), expected)
     model.local_backward(inputs, labels)
     optimizer.step()
-    with pytest.raises(RuntimeError, match="after_step"):
+    with pytest.raises(ll.InputError, match="after_step"):
         model.local_backward(inputs, labels)
 
 
@@ -294,6 +294,33 @@ def test_images_outside_the_unit_range_are_refused_with_the_remedy():
     ll.LocalModel(blocks, ll.InfoPro(), ll.Classification(3), normalization=(mean, std)).local_backward(
         normalised, labels
     )
+
+
+def test_every_batch_on_a_cpu_is_looked_at():
+    images, labels = torch.rand(4, 3, 8, 8, **DOUBLE), torch.randint(3, (4,))
+    model = model_of(stack([4, 4]), ll.InfoPro(), 2, images)
+    model.local_backward(images, labels)
+    with pytest.raises(ll.InputError, match="range from"):
+        model.local_backward(images * 3, labels)
+
+
+def test_networks_that_return_no_tensor_and_maps_with_channels_last_are_refused():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return {"out": self.c(self.b(self.a(x)))}
+
+    inputs = torch.randn(4, 8)
+    with pytest.raises(ll.InputError, match="Named returns dict"):
+        model_of(Named(), ll.Backprop(), 1, inputs).local_backward(inputs, torch.randint(3, (4,)))
+    swin = ll.networks.build("torchvision:swin_t", 3)
+    blocks = ll.partition(swin, torch.zeros(1, 3, 64, 64), num_blocks=2)
+    with pytest.raises(ll.InputError, match="channels last"):
+        ll.LocalModel(blocks, ll.DGL(), ll.Classification(3))
+    ll.LocalModel(blocks, ll.Backprop(), ll.Classification(3))
 
 
 def test_tasks_without_labels_are_refused_by_methods_that_compare_samples():

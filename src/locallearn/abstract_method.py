@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from locallearn.errors import InputError, listed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,18 +71,31 @@ class Context:
         units: All units of the network in order.
         task: What the network is trained for.
         image_shape: Shape of one network input, `(C, H, W)` for images.
-        normalization: Mean and standard deviation per channel that the inputs were normalised with, or None.
     """
 
     units: tuple[Unit, ...]
     task: Task
     image_shape: tuple[int, ...]
-    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """A way to train a network in blocks; a frozen value whose fields are its hyper-parameters."""
+    """A way to train a network in blocks; a frozen value whose fields are its hyper-parameters.
+
+    Raises:
+        InputError: A field that names one of several rules names none of them.
+    """
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                legal = ", ".join(map(repr, get_args(hint)))
+                problems.append(
+                    f"{type(self).__name__}'s {name} is {getattr(self, name)!r}; it must be one of {legal}."
+                )
+        if problems:
+            raise InputError(listed(problems))
 
     @abstractmethod
     def windows(self, partition: Partition) -> tuple[Window, ...]:
@@ -102,7 +117,7 @@ class Method(ABC):
         Args:
             window: The blocks that the objective trains.
             site: Where it reads.
-            context: Units, task, image shape and normalisation.
+            context: Units, task and image shape.
             head: A prediction network from features to the task's outputs, in place of the method's own.
 
         Returns:

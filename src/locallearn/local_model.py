@@ -16,7 +16,7 @@ from locallearn.abstract_method import Context, Method, Site, Window
 from locallearn.errors import InputError, listed
 from locallearn.gradient_flow import outside_autocast, push_back, recomputing
 from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Normalization, OutputLoss
-from locallearn.partitioning import Partition
+from locallearn.partitioning import Partition, Unit
 from locallearn.partitioning.block import Block, State, activation, with_activation
 from locallearn.tasks import Task
 
@@ -87,16 +87,17 @@ class LocalModel(nn.Module):
         _check_windows(self.windows, len(partition.blocks))
         self.objectives = nn.ModuleList(self._build_objectives())
         self._segments = _segments(self.windows)
-        self._names = [block.parameter_names() for block in partition.blocks]
         self._range_checked = False
         self._versions: dict[str, int] | None = None
         self.active_window: int | None = None
 
     def _build_objectives(self) -> list[LocalObjective]:
         partition = self.partition
-        context = Context(partition.units, self.task, partition.input_shape, self.normalization)
+        context = Context(partition.units, self.task, partition.input_shape)
         count = sum(window.stop < len(partition.blocks) for window in self.windows)
         objectives: list[LocalObjective] = []
+        if count:
+            _check_layout(partition.units)
         for index, window in enumerate(self.windows):
             if window.stop == len(partition.blocks):
                 objectives.append(OutputLoss(self.task))
@@ -143,12 +144,14 @@ class LocalModel(nn.Module):
             One output for each window, detached.
 
         Raises:
-            InputError: `scales` has not one entry for each window.
+            InputError: `scales` has not one entry for each window, images leave their range, the network returns
+                something else than a tensor, or `after_step` was forgotten.
         """
         self._check_averages_were_updated()
         if scales is not None and len(scales) != len(self.windows):
             raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
-        check_range = not self._range_checked and not isinstance(inputs, FakeTensor)
+        cheap = inputs.device.type == "cpu"
+        check_range = (cheap or not self._range_checked) and not isinstance(inputs, FakeTensor)
         batch = Batch(inputs, targets, self.normalization, check_range=check_range)
         outputs: dict[int, LocalOutput] = {}
         passes: list[_Pass] = []
@@ -160,6 +163,8 @@ class LocalModel(nn.Module):
                 if any(self.windows[index].start < segment.start for index in segment.windows):
                     entry.requires_grad_()
                 state = self._run(segment, with_activation(state, entry))
+                if segment.stop == len(self.partition.blocks):
+                    _check_output(self.network, state)
                 passes.append(_Pass(segment, entry, activation(state)))
                 state = with_activation(state, activation(state).detach())
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
@@ -272,9 +277,10 @@ class LocalModel(nn.Module):
 
     def _check_averages_were_updated(self) -> None:
         if self._versions and self._versions != self._followed():
-            raise RuntimeError(
+            raise InputError(
                 f"The parameters that {type(self.method).__name__}'s averages follow were changed since the last "
-                "local_backward, but after_step() was not called. Call model.after_step() after every optimizer.step()."
+                "local_backward, but after_step() was not called. Call model.after_step() after every "
+                "optimizer.step(), and after loading weights."
             )
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -301,7 +307,7 @@ class LocalModel(nn.Module):
         Returns:
             Each parameter once.
         """
-        return [self.network.get_parameter(name) for name in self._names[index]]
+        return self.partition.blocks[index].parameters_used()
 
     def window_parameters(self, index: int) -> list[nn.Parameter]:
         """All parameters a window trains: its blocks' and its objective's.
@@ -348,6 +354,24 @@ def _check_windows(windows: Sequence[Window], num_blocks: int) -> None:
         problems.append("Windows must be given in the order in which they end.")
     if problems:
         raise InputError(listed(problems))
+
+
+def _check_output(network: nn.Module, output: Any) -> None:
+    if not isinstance(output, Tensor):
+        raise InputError(
+            f"{type(network).__name__} returns {type(output).__name__}, and the task's loss reads a tensor; wrap the "
+            "network in a module that returns the tensor to learn from."
+        )
+
+
+def _check_layout(units: Sequence[Unit]) -> None:
+    """Heads read maps as (C, H, W); where resolution falls and the last side grows, they are (H, W, C)."""
+    maps = [unit.out_shape for unit in units if len(unit.out_shape) == 3]
+    if any(late[0] < early[0] and late[2] > early[2] for early, late in pairwise(maps)):
+        raise InputError(
+            f"The units of this network hand on maps of shapes {maps[0]} to {maps[-1]}, with the channels last; local "
+            "heads read (C, H, W). Train it by ll.Backprop(), or with a method of your own."
+        )
 
 
 def _segments(windows: Sequence[Window]) -> tuple[_Segment, ...]:

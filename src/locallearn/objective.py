@@ -26,7 +26,8 @@ class Batch:
         targets: What it should say, `(N,)` class indices for classification.
         normalization: Mean and standard deviation per channel that the inputs were normalised with; None if they are
             images in [0, 1] as they are.
-        check_range: Whether `images` looks at its values, which waits for the device; `LocalModel` does so once.
+        check_range: Whether `images` looks at its values, which waits for the device; `LocalModel` does so for every
+            batch on a CPU, and elsewhere for the first.
     """
 
     def __init__(
@@ -119,8 +120,9 @@ class LocalObjective(nn.Module, ABC):
     def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
         """The summands of the local loss, each computed only when asked for.
 
-        The engine sends the gradient of a part back before it asks for the next, so that only one part's graph is
-        alive.
+        The engine sends the gradient of a part back, and frees its graph, before it asks for the next. So parts must
+        not share a graph: what two losses read in common is computed once for each, or the losses are summed into one
+        part.
 
         Args:
             features: Output of the window's last block.
@@ -225,8 +227,7 @@ class OutputLoss(LocalObjective):
 
     @override
     def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
-        logits = features.detach() if isinstance(features, Tensor) else None
-        yield Part("output", self.task.output_loss(features, batch.targets), logits=logits)
+        yield Part("output", self.task.output_loss(features, batch.targets), logits=features.detach())
 
 
 def prediction_term(head: nn.Module, task: Task, *, weight: float = 1.0) -> Term:

@@ -59,6 +59,38 @@ def test_a_second_run_does_not_touch_the_first(run: Path, capsys: pytest.Capture
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_damaged_checkpoint_is_fallen_back_from_when_asked(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    (newest,) = (copy / "checkpoints").glob("step-*")
+    older = shutil.copytree(newest, newest.with_name("step-00000001"))
+    (newest / "network.pt").write_bytes(b"damaged")
+    assert main(["train", "--resume", str(copy)]) == 2
+    assert f"give --fall-back to set it aside and go on from {older}" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="set aside"):
+        assert main(["train", "--resume", str(copy), "--fall-back"]) == 0
+    assert not newest.exists() and newest.with_name(f"damaged-{newest.name}").is_dir()
+
+
+def test_the_run_is_described_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", *SMALL, "--method", "backprop", "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().err
+    assert told.count("resnet20 in ") == told.count("by backprop") == 1
+    assert load("digits").title not in told
+
+
+def test_evaluate_explains_running_out_of_memory(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("locallearn.training.evaluate", out_of_memory)
+    assert main(["evaluate", str(run), "--device", "cpu"]) == 1
+    assert "Memory ran out on cpu while batches of 500 were classified" in capsys.readouterr().err
+
+
 def test_evaluate_gives_the_runs_own_accuracy(run: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["evaluate", str(run), "--device", "cpu", "--json"]) == 0
     result = last_object(capsys)
@@ -93,6 +125,18 @@ def test_an_exported_program_computes_what_the_network_does(run: Path, tmp_path:
     program = torch.export.load(out).module()
     torch.testing.assert_close(program(images), network.eval()(images))
     assert program(images[:1]).shape == (1, 10)
+
+
+def test_a_network_that_cannot_be_exported_as_a_program(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("data-dependent branch\nand a long report")
+
+    monkeypatch.setattr(torch.export, "export", fails)
+    assert main(["export", str(run), "--out", str(tmp_path / "network.pt2"), "--format", "pt2"]) == 2
+    assert "'resnet20' (data-dependent branch): export its weights by --format safetensors." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_several_seeds_give_mean_and_deviation_and_can_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

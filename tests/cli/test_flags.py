@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from locallearn.cli.flags import DESCRIPTIVE, last_value, recipe_word
-from locallearn.cli.runs import flat
 from locallearn.cli.train import resolve
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe, load
 from locallearn.recipes.problems import paths
+from locallearn.recipes.stored import flat
 
 CHANGES: dict[str, tuple[list[str], Any]] = {
     "seed": (["7"], 7),
@@ -132,7 +132,7 @@ def test_the_last_of_two_methods_counts():
         (["--out"], "--out"),
         (["--method"], "--method"),
         (["digits", "digits"], "digits"),
-        (["--seed", "3", "somewhere"], "name the recipe first"),
+        (["--seed", "3", "somewhere"], "Name the recipe first"),
         (["--partition.split-points", "layer1"], "--num-blocks None"),
     ],
 )

@@ -52,9 +52,9 @@ def test_resuming_takes_the_stored_recipe(run: Path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--training.epochs", "4"], "training.epochs = 4, stored 3"),
-        (["--method", "predsim"], "method.name = 'predsim', stored 'dgl'"),
-        (["--training.clip-norm", "1"], "training.clip_norm = 1.0, stored None"),
+        (["--training.epochs", "4"], "training.epochs is 4, but the run there has 3."),
+        (["--method", "predsim"], "method.name is 'predsim', but the run there has 'dgl'."),
+        (["--training.clip-norm", "1"], "training.clip_norm is 1.0, but the run there has None."),
         (["--out", "elsewhere"], "leave --out elsewhere out"),
     ],
 )
@@ -65,7 +65,7 @@ def test_resuming_with_other_settings_is_refused(flags: list[str], words: str, r
 
 
 def test_resuming_by_another_recipe_is_refused(run: Path):
-    with pytest.raises(InputError, match=r"network\.name = 'resnet32', stored 'resnet20'"):
+    with pytest.raises(InputError, match=r"network\.name is 'resnet32', but the run there has 'resnet20'"):
         resolve(["cifar10_resnet32_dgl", "--resume", str(run)])
     assert resolve(["digits", "--training.epochs", "3", "--resume", str(run)])[0].resume == run
 
@@ -74,6 +74,13 @@ def test_resuming_by_another_recipe_is_refused(run: Path):
 def test_resuming_needs_a_folder(argv: list[str]):
     with pytest.raises(InputError, match="--resume needs the folder of a run"):
         resolve(argv)
+
+
+def test_falling_back_is_for_resuming(run: Path):
+    with pytest.raises(InputError, match="--fall-back is for --resume"):
+        resolve(["--fall-back"])
+    assert resolve(["--resume", str(run), "--fall-back"])[0].fall_back
+    assert not resolve(["--resume", str(run)])[0].fall_back
 
 
 def test_resuming_a_folder_without_a_run_is_refused(tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 
 from locallearn.cli.compare import resolve as resolve_comparison
 from locallearn.cli.main import main
-from locallearn.datasets.spec import SPECS
+from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError
 from locallearn.methods import METHODS
 from locallearn.networks import names as network_names

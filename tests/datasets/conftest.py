@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from locallearn.datasets.description import Augmentation, DatasetSpec
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from locallearn.datasets.augmentation import Draws, apply, augment, draw, normalize
-from locallearn.datasets.description import Augmentation
+from locallearn.datasets.spec import Augmentation
 from locallearn.errors import InputError
 
 REFLECT = Augmentation(pad=3, padding="reflect", flip=True)

@@ -5,8 +5,8 @@ import torch
 
 from locallearn.datasets.augmentation import normalize
 from locallearn.datasets.batches import Batches
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.datasets.image_set import ImageSet
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError
 
 COUNT = 23
@@ -88,7 +88,12 @@ def test_all_mistakes_at_once(small: DatasetSpec) -> None:
     nothing = ImageSet(torch.zeros(0, 3, 4, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), small.classes)
     with pytest.raises(InputError) as caught:
         Batches(nothing, 0, spec=small, seed=-1, augmentation=None, device="cpu", shuffle=False)
-    for said in ("no images", "(3, 4, 4); small has (3, 4, 6)", "batch_size is 0", "seed is -1"):
+    for said in (
+        "no images",
+        "(3, 4, 4); small has (3, 4, 6)",
+        "batch_size must be at least 1, not 0.",
+        "seed must be at least 0, not -1.",
+    ):
         assert said in str(caught.value)
 
 

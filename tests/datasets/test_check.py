@@ -49,7 +49,7 @@ def test_bad_data_is_listed_and_the_rest_counted(digit_folders: Path) -> None:
     assert "stray.gif" in stray
     assert str(digit_folders / "train" / "7" / "bad09.png") in bad
     assert "bad10.png" not in bad
-    assert bad.endswith("and 2 more")
+    assert bad.endswith("and 2 more.")
 
 
 def test_files_that_are_not_the_published_ones(tmp_path: Path) -> None:
@@ -71,5 +71,5 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(InputError, match="did you mean 'digits'"):
+    with pytest.raises(InputError, match="Did you mean 'digits'"):
         check("digit")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from locallearn.datasets import class_folders
-from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 Painter = Callable[[int], np.ndarray]

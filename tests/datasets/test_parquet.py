@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from locallearn.datasets import parquet
-from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 Encoder = Callable[[np.ndarray], bytes]
@@ -95,7 +95,7 @@ def test_bad_images_are_named_by_row_up_to_ten(
     assert "row 4 (4x6 pixels instead of 6x4)" in said
     assert "row 277" in said
     assert "row 278" not in said
-    assert said.endswith("and 4 more")
+    assert said.endswith("and 4 more.")
 
 
 def test_missing_columns_are_named_with_what_is_there(
@@ -138,7 +138,7 @@ def test_class_names_that_agree(tmp_path: Path, small: DatasetSpec, paint: Paint
 
 def test_rows_without_label(tmp_path: Path, small: DatasetSpec, paint: Painter, png: Encoder) -> None:
     write(tmp_path / "train.parquet", [png(paint(0))] * 3, [0, None, 1])
-    with pytest.raises(InputError, match=r"1 rows have no label, the first is .*train.parquet row 1"):
+    with pytest.raises(InputError, match=r"1 rows have no label; the first is .*train.parquet row 1"):
         parquet.read((tmp_path / "train.parquet",), small)
 
 

@@ -25,5 +25,5 @@ def test_only_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("share", [0.001, 0.9999])
 def test_a_share_that_leaves_nothing_is_refused(share: float) -> None:
-    with pytest.raises(InputError, match="cannot hold out"):
+    with pytest.raises(InputError, match="cannot be held out"):
         hold_out(LABELS, share, seed=0)

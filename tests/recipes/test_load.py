@@ -64,8 +64,8 @@ def test_all_papers_recipes_have_the_released_codes_settings():
     ("given", "words"),
     [
         ("digit", "Did you mean 'digits'"),
-        ("nowhere.toml", "there is no file 'nowhere.toml'"),
-        ("/", "there is no recipe '/'"),
+        ("nowhere.toml", "There is no file 'nowhere.toml'"),
+        ("/", "There is no recipe '/'"),
     ],
 )
 def test_unknown_recipes_are_refused_with_the_known_ones(given: str, words: str):

@@ -37,8 +37,8 @@ def refusal(path: str, value: Any) -> str:
         ("method.name", "nowhere:Class", "method.name: The method 'nowhere:Class' cannot be imported"),
         ("method.name", 3, "method.name = 3 must be a valid string."),
         ("method", "dgl", "method = 'dgl' must be a table of keys and values."),
-        ("dataset.name", "cifer10", "did you mean 'cifar10'"),
-        ("network.name", "resnt32", "network.name: there is no network 'resnt32'. Did you mean 'resnet32'?"),
+        ("dataset.name", "cifer10", "Did you mean 'cifar10'"),
+        ("network.name", "resnt32", "network.name: There is no network 'resnt32'. Did you mean 'resnet32'?"),
         (
             "network.options",
             {"a": math.inf},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from locallearn.datasets.spec import SPECS
+from locallearn.datasets.registry import SPECS
 from locallearn.methods import METHODS
 from locallearn.recipes import Recipe
 from locallearn.recipes.recipe import AugmentationSection, ScheduleSection, Section

@@ -43,6 +43,7 @@ def test_a_bar_on_a_terminal():
     progress = for_stream(stream)
     assert isinstance(progress, Bar)
     run(progress)
+    assert stream.getvalue().count("a [run]") == 1
     assert "epoch 3/7, loss 0.2500" in stream.getvalue()
     assert "[note]" in stream.getvalue()
 

@@ -4,10 +4,11 @@ import random
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
+from locallearn.errors import TrainingStopped
 from locallearn.training import checkpoint, random_state
-from training.tiny_runs import same_state
 
 
 def drawn():
@@ -33,18 +34,46 @@ def test_every_source_goes_on_where_it_was_also_through_a_file(tmp_path):
     assert (drawn(), drawn()) == expected
 
 
-def test_cuda_states_go_to_the_devices_there_are(monkeypatch):
-    states = [torch.tensor([index], dtype=torch.uint8) for index in range(3)]
-    held = dict(enumerate(states))
-    present = SimpleNamespace(
-        is_available=lambda: True,
-        device_count=lambda: 2,
-        get_rng_state_all=lambda: states,
-        set_rng_state=lambda state, device: held.__setitem__(device, state + 10),
-    )
-    monkeypatch.setattr(torch, "cuda", present)
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_states_go_to_the_devices_there_are(monkeypatch, kind):
+    held = {index: torch.tensor([index], dtype=torch.uint8) for index in range(3)}
+
+    def put(state, device):
+        held[device] = state + 10
+
+    module = SimpleNamespace(get_rng_state=held.__getitem__, set_rng_state=put)
+    with_devices(monkeypatch, kind, 3, module)
+    state = random_state.captured()
+    with_devices(monkeypatch, kind, 2, module)
+    random_state.restore(state)
+    assert [int(held[index]) for index in range(3)] == [10, 11, 2]
+
+
+def test_the_single_device_of_mps_has_no_index(monkeypatch):
+    put = []
+    module = SimpleNamespace(get_rng_state=lambda: torch.tensor([7], dtype=torch.uint8), set_rng_state=put.append)
+    with_devices(monkeypatch, "mps", 1, module)
     random_state.restore(random_state.captured())
-    assert same_state(held, {0: states[0] + 10, 1: states[1] + 10, 2: states[2]})
+    assert [int(state) for state in put] == [7]
+
+
+def with_devices(monkeypatch, kind, count, module):
+    monkeypatch.setattr(torch, "get_device_module", {torch.device(kind): module}.__getitem__)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+
+
+def test_an_operator_without_a_deterministic_form_stops_with_the_remedy():
+    def refused():
+        return torch.zeros(2).put_(torch.tensor([0, 0]), torch.ones(2))
+
+    refused()
+    stopped = pytest.raises(TrainingStopped, match=r"^put_.*without --deterministic")
+    with random_state.deterministic(True), stopped, random_state.determinism_explained():
+        refused()
+    with pytest.raises(RuntimeError, match="a bug"), random_state.determinism_explained():
+        raise RuntimeError("a bug")
 
 
 def test_deterministic_settings_return():

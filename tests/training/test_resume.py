@@ -90,10 +90,13 @@ def test_sigterm_in_evaluation_saves_exits_143_and_resumes_bit_identical(straigh
     assert_same(out, straight("dgl", made))
 
 
-def test_signal_handlers_return_after_a_run(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_exit_code_tells_the_signal_and_the_handlers_return(tmp_path, number, code):
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    with pytest.raises(SystemExit):
-        train(recipe(), tmp_path / "run", progress=SignalAt(2, signal.SIGINT))
+    with pytest.raises(SystemExit) as stopped:
+        train(recipe(), tmp_path / "run", progress=SignalAt(2, number))
+    assert stopped.value.code == code
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is not None
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 

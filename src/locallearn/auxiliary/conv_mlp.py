@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,7 @@ class ConvMLP(nn.Module):
         self.first_size = form.first_size(height, width)
         self.second_size = form.second_size(*self.first_size)
         widths = [channels] + [form.conv_width or channels] * form.convolutions
-        self.convs = nn.ModuleList(_conv1x1(*pair, form.kaiming) for pair in pairwise(widths))
+        self.convs = nn.ModuleList(_Conv1x1(*pair, form.kaiming) for pair in pairwise(widths))
         values = widths[-1] * self.second_size[0] * self.second_size[1]
         hidden = [values] + [form.hidden_width or values] * form.hidden_layers
         self.hidden = nn.Sequential(*(_linear(*pair, form.hidden_bias) for pair in pairwise(hidden)))
@@ -130,7 +130,7 @@ class ConvMLP(nn.Module):
         """
         maps = _ChannelsLast.apply(pool_to(as_map(features), self.first_size))
         for layer in self.convs:
-            maps = layer.relu(layer.norm(layer.conv(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)))
+            maps = cast(_Conv1x1, layer)(maps)
         return self.linear(self.hidden(pool_to(maps, self.second_size).flatten(1)))
 
 
@@ -151,18 +151,27 @@ class _ChannelsLast(torch.autograd.Function):
         return gradients[0].contiguous(memory_format=ctx.layout)
 
 
-def _conv1x1(before: int, after: int, kaiming: bool) -> nn.Module:
-    conv = nn.Linear(before, after, bias=False)
-    if kaiming:
-        nn.init.normal_(conv.weight, std=(2 / after) ** 0.5)
-    return _layer(conv=conv, norm=nn.BatchNorm2d(after))
+class _Conv1x1(nn.Module):
+    """A 1x1 convolution of channels-last maps as one matrix product, BatchNorm, ReLU."""
+
+    def __init__(self, before: int, after: int, kaiming: bool) -> None:
+        super().__init__()
+        self.conv = nn.Linear(before, after, bias=False)
+        self.norm = _without_counter(nn.BatchNorm2d(after))
+        self.relu = nn.ReLU(inplace=True)
+        if kaiming:
+            nn.init.normal_(self.conv.weight, std=(2 / after) ** 0.5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.relu(self.norm(self.conv(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)))
 
 
-def _linear(before: int, after: int, bias: bool) -> nn.Module:
-    return _layer(linear=nn.Linear(before, after, bias=bias), norm=nn.BatchNorm1d(after))
+def _linear(before: int, after: int, bias: bool) -> nn.Sequential:
+    norm = _without_counter(nn.BatchNorm1d(after))
+    return nn.Sequential(OrderedDict(linear=nn.Linear(before, after, bias=bias), norm=norm, relu=nn.ReLU(inplace=True)))
 
 
-def _layer(**parts: nn.Module) -> nn.Sequential:
-    # BatchNorm with a fixed momentum never reads its counter of batches, whose update is a kernel of its own
-    parts["norm"].num_batches_tracked = None
-    return nn.Sequential(OrderedDict(**parts, relu=nn.ReLU(inplace=True)))
+def _without_counter(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    """BatchNorm with a fixed momentum never reads its counter of batches, whose update is a kernel of its own."""
+    norm.num_batches_tracked = None
+    return norm

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from locallearn import atomic_file
 from locallearn.cli import runs
 from locallearn.cli.flags import Format, Json, RecipeName, parsed_with_recipe, recipe_word
 from locallearn.cli.tables import print_rows
@@ -49,11 +50,11 @@ def resolve(argv: Sequence[str]) -> tuple[Compare, list[Recipe]]:
         InputError: The recipe, a flag or a method is refused.
     """
     word = recipe_word(argv) or DEFAULT
-    options, recipe = parsed_with_recipe(Compare, argv, load(word), verb="compare", where=f"recipe {word!r}")
+    options, recipe = parsed_with_recipe(Compare, argv, load(word), verb="compare", where=f"The recipe {word!r}")
     if options.recipe != word:
-        raise InputError(f"name the recipe first: locallearn compare {options.recipe} ...")
+        raise InputError(f"Name the recipe first: locallearn compare {options.recipe} ...")
     if not options.methods or len(set(options.methods)) < len(options.methods):
-        raise InputError(f"--methods {' '.join(options.methods)}: give different methods, at least one")
+        raise InputError(f"--methods is {' '.join(options.methods) or 'empty'}: give different methods, at least one.")
     return options, [by_method(recipe, name) for name in options.methods]
 
 
@@ -66,6 +67,9 @@ def by_method(recipe: Recipe, name: str) -> Recipe:
 
     Returns:
         The checked recipe.
+
+    Raises:
+        InputError: There is no such method.
     """
     if name == recipe.method.name:
         return recipe
@@ -85,13 +89,14 @@ def run(argv: Sequence[str]) -> int:
     out = runs.new_folder(options.out, options.recipe, recipes[0], label="compare")
     rows = []
     for recipe in recipes:
-        print(f"{options.recipe} by {recipe.method.name} -> {out}", file=sys.stderr)
-        summaries = runs.train_seeds(recipe, out / runs.file_name(recipe.method.name), resume=False)
+        folder = out / runs.file_name(recipe.method.name)
+        print(f"{options.recipe} -> {folder}", file=sys.stderr)
+        summaries = runs.train_seeds(recipe, folder)
         rows.append(_accuracy(recipe, [summary.test_accuracy for summary in summaries]))
     print("measuring memory, arithmetic and time of one step", file=sys.stderr)
     rows = [row | cost for row, cost in zip(rows, _costs(recipes), strict=True)]
     table = {"recipe": options.recipe, "methods": rows, "run": str(out)}
-    (out / "compare.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    atomic_file.write(out / "compare.json", (json.dumps(table, indent=2) + "\n").encode())
     print_rows(rows, form=options.format)
     if options.json:
         print(json.dumps(table))

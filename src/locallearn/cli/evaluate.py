@@ -16,6 +16,7 @@ from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe
 from locallearn.recipes.choices import checked_device
+from locallearn.recipes.stored import NETWORK
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +49,10 @@ def run(argv: Sequence[str]) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        InputError: There is no finished run, no data or no such device.
+        TrainingStopped: Memory ran out.
     """
     options = parsed(Evaluate, argv, verb="evaluate")
     recipe = finished_recipe(options.run)
@@ -55,14 +60,17 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.datasets.batches import Batches
     from locallearn.training import evaluate
     from locallearn.training.assembly import find_device
+    from locallearn.training.out_of_memory import memory_explained
 
     device = find_device(checked_device(options.device))
     section = recipe.dataset
-    splits = datasets.load(section.name, options.data or recipe.data, num_classes=section.num_classes)
-    network, _ = trained_network(options.run, recipe, len(splits.spec.classes))
-    common = {"spec": splits.spec, "device": device, "augmentation": None, "shuffle": False}
-    batches = Batches(splits.test, options.batch_size, seed=recipe.seed, **common)
-    accuracy = evaluate(network.to(device), batches)
+    activity = f"while batches of {options.batch_size} were classified"
+    with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
+        splits = datasets.load(section.name, options.data or recipe.data, num_classes=section.num_classes)
+        network, _ = trained_network(options.run, recipe, len(splits.spec.classes))
+        common = {"spec": splits.spec, "device": device, "augmentation": None, "shuffle": False}
+        batches = Batches(splits.test, options.batch_size, seed=recipe.seed, **common)
+        accuracy = evaluate(network.to(device), batches)
     result = {"test_accuracy": accuracy.percent, "test_error": accuracy.error, "images": accuracy.count}
     print_rows([result])
     if options.json:
@@ -85,11 +93,11 @@ def finished_recipe(run: Path) -> Recipe:
     recipe = runs.stored_recipe(run)
     if recipe.seeds > 1:
         raise InputError(
-            f"{str(run)!r} holds {recipe.seeds} runs: give one of them, such as {run / f'seed{recipe.seed}'}"
+            f"{str(run)!r} holds {recipe.seeds} runs: give one of them, such as {run / f'seed{recipe.seed}'}."
         )
-    if not (run / runs.NETWORK).is_file():
+    if not (run / NETWORK).is_file():
         raise InputError(
-            f"the run in {str(run)!r} has no network yet: go on with it by locallearn train --resume {run}"
+            f"The run in {str(run)!r} has no network yet: go on with it by locallearn train --resume {run}."
         )
     return recipe
 
@@ -104,10 +112,13 @@ def trained_network(run: Path, recipe: Recipe, num_classes: int) -> tuple[nn.Mod
 
     Returns:
         The plain network with the saved weights, in evaluation mode, and the class names.
+
+    Raises:
+        InputError: The network cannot be built, or the saved weights are another one's.
     """
     from locallearn.networks import build
     from locallearn.training.network_file import load_network
 
     network = build(recipe.network.name, num_classes, **recipe.network.options)
-    classes = load_network(network, run / runs.NETWORK)
+    classes = load_network(network, run / NETWORK)
     return network.eval(), classes

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from locallearn.cli import runs
+from locallearn import atomic_file
 from locallearn.cli.evaluate import RunFolder, finished_recipe, trained_network
 from locallearn.cli.flags import Json, parsed
-from locallearn.datasets.spec import find_spec
+from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe
+from locallearn.recipes.stored import NETWORK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +49,37 @@ def run(argv: Sequence[str]) -> int:
     options = parsed(Export, argv, verb="export")
     recipe = finished_recipe(options.run)
     if options.out.exists():
-        raise InputError(f"{str(options.out)!r} exists: choose another --out")
+        raise InputError(f"{str(options.out)!r} exists: choose another --out.")
     if not options.out.parent.is_dir():
-        raise InputError(f"the folder {str(options.out.parent)!r} does not exist: make it, or choose another --out")
+        raise InputError(f"The folder {str(options.out.parent)!r} does not exist: make it, or choose another --out.")
     if options.format == "safetensors":
-        shutil.copyfile(options.run / runs.NETWORK, options.out)
+        content = (options.run / NETWORK).read_bytes()
     else:
-        _write_program(options.run, recipe, options.out)
-    size = options.out.stat().st_size
-    print(f"{options.out}: {size} bytes")
+        content = _program(options.run, recipe)
+    try:
+        atomic_file.write(options.out, content)
+    except OSError as error:
+        raise InputError(f"{str(options.out)!r} cannot be written ({error}): choose another --out.") from error
+    print(f"{options.out}: {len(content)} bytes")
     if options.json:
-        print(json.dumps({"network": str(options.out), "format": options.format, "bytes": size}))
+        print(json.dumps({"network": str(options.out), "format": options.format, "bytes": len(content)}))
     return 0
 
 
-def _write_program(run: Path, recipe: Recipe, out: Path) -> None:
+def _program(run: Path, recipe: Recipe) -> bytes:
     import torch
 
     spec = find_spec(recipe.dataset.name)
     network, _ = trained_network(run, recipe, recipe.dataset.num_classes or len(spec.classes))
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(network, (torch.zeros(2, *spec.shape),), dynamic_shapes=({0: batch},))
-    torch.export.save(program, out)
+    buffer = io.BytesIO()
+    try:
+        program = torch.export.export(network, (torch.zeros(2, *spec.shape),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, buffer)
+    except Exception as error:  # torch.export names no common class for what it cannot trace
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"torch.export makes no program of the network {recipe.network.name!r} ({reason}): export its weights by "
+            "--format safetensors."
+        ) from error
+    return buffer.getvalue()

@@ -12,7 +12,7 @@ import tyro
 from locallearn import networks
 from locallearn.cli.flags import Format, Json, parsed
 from locallearn.cli.tables import print_rows
-from locallearn.datasets.spec import SPECS
+from locallearn.datasets.registry import SPECS
 from locallearn.methods import METHODS
 from locallearn.recipes import load, names
 

@@ -26,7 +26,8 @@ def main(argv: Sequence[str]) -> int:
         argv: Words after `locallearn`.
 
     Returns:
-        0; 2 for a mistake of the user's; 1 for a run that stopped; 130 after Ctrl-C; 143 after SIGTERM, once saved.
+        0; 2 for a mistake of the user's; 1 for a run that stopped; 130 after Ctrl-C and 143 after SIGTERM, which
+        training answers once its state is saved.
     """
     try:
         code = _dispatch(argv)
@@ -53,7 +54,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"there is no verb {verb!r}.{hint} The verbs are {', '.join(VERBS)}")
+        raise InputError(f"There is no verb {verb!r}.{hint} The verbs are {', '.join(VERBS)}.")
     return _module(verb).run(rest)
 
 

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe, load, save
+from locallearn.recipes.stored import RECIPE
 
 if TYPE_CHECKING:
     from locallearn.training import Summary
-
-RECIPE = "recipe.toml"
-NETWORK = "network.safetensors"
 
 
 def stored_recipe(run: Path) -> Recipe:
@@ -31,7 +29,7 @@ def stored_recipe(run: Path) -> Recipe:
         InputError: The folder holds no run.
     """
     if not (run / RECIPE).is_file():
-        raise InputError(f"{str(run)!r} holds no run ({RECIPE} is missing): give the folder that training wrote")
+        raise InputError(f"{str(run)!r} holds no run ({RECIPE} is missing): give the folder that training wrote.")
     return load(run / RECIPE)
 
 
@@ -57,9 +55,9 @@ def new_folder(out: Path | None, name: str, recipe: Recipe, *, label: str | None
             number += 1
             out = plain.with_name(f"{plain.name}-{number}")
     elif (out / RECIPE).exists():
-        raise InputError(f"{str(out)!r} already holds a run: go on with it by --resume {out}, or choose another --out")
+        raise InputError(f"{str(out)!r} already holds a run: go on with it by --resume {out}, or choose another --out.")
     elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{str(out)!r} exists and is no empty folder: choose another --out")
+        raise InputError(f"{str(out)!r} exists and is no empty folder: choose another --out.")
     return out
 
 
@@ -75,19 +73,20 @@ def file_name(method: str) -> str:
     return method.replace(":", ".")
 
 
-def train_seeds(recipe: Recipe, out: Path, *, resume: bool) -> list[Summary]:
+def train_seeds(recipe: Recipe, out: Path, *, resume: bool = False, fall_back: bool = False) -> list[Summary]:
     """Train once for each seed of a recipe.
 
     Args:
         recipe: What to train.
         out: Folder of the run; with more than one seed, a folder `seedN` within it for each.
         resume: Go on with what is there.
+        fall_back: With `resume`, set damaged checkpoints aside and go on from the newest sound one.
 
     Returns:
         The summaries in the order of the seeds.
 
     Raises:
-        KeyboardInterrupt: The user stopped it; how to go on has been printed.
+        KeyboardInterrupt: The user stopped it at once; how to go on has been printed.
         SystemExit: A signal stopped it, and its state is saved; likewise.
     """
     from locallearn.training import train
@@ -95,14 +94,15 @@ def train_seeds(recipe: Recipe, out: Path, *, resume: bool) -> list[Summary]:
 
     try:
         if recipe.seeds == 1:
-            return [train(recipe, out, resume=resume, progress=for_stream())]
+            return [train(recipe, out, resume=resume, fall_back=fall_back, progress=for_stream())]
         out.mkdir(parents=True, exist_ok=True)
         save(recipe, out / RECIPE)
         summaries = []
         for seed in range(recipe.seed, recipe.seed + recipe.seeds):
             folder = out / f"seed{seed}"
             one = recipe.model_copy(update={"seed": seed, "seeds": 1})
-            summaries.append(train(one, folder, resume=resume and (folder / RECIPE).exists(), progress=for_stream()))
+            started = resume and (folder / RECIPE).exists()
+            summaries.append(train(one, folder, resume=started, fall_back=fall_back, progress=for_stream()))
         return summaries
     except (KeyboardInterrupt, SystemExit):
         if (out / RECIPE).exists():
@@ -145,34 +145,3 @@ def _memory(own: int | None, backprop: int | None) -> str:
     return (
         f"{own / 2**20:.1f} MiB, {own / backprop:.2f} of backprop's {backprop / 2**20:.1f} MiB (bytes alive in a step)"
     )
-
-
-def differences(stored: Recipe, recipe: Recipe) -> list[str]:
-    """Where two recipes differ.
-
-    Args:
-        stored: The one before.
-        recipe: The one now.
-
-    Returns:
-        For each setting that differs its path, its stored value and its new one.
-    """
-    before, now = flat(stored.model_dump(exclude_none=True)), flat(recipe.model_dump(exclude_none=True))
-    keys = dict.fromkeys([*before, *now])
-    return [f"{key} = {now.get(key)!r}, stored {before.get(key)!r}" for key in keys if before.get(key) != now.get(key)]
-
-
-def flat(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables with dotted paths as keys.
-
-    Args:
-        tables: Nested dictionaries.
-        prefix: Path of the tables.
-
-    Returns:
-        One dictionary.
-    """
-    found: dict[str, Any] = {}
-    for key, value in tables.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from locallearn.cli import runs
 from locallearn.cli.flags import Json, RecipeName, last_value, parsed_with_recipe, recipe_word
-from locallearn.errors import InputError
-from locallearn.recipes import Recipe, load
+from locallearn.errors import InputError, listed
+from locallearn.recipes import Recipe, differences, load
 
 DEFAULT = "digits"
 
@@ -25,11 +27,13 @@ class Train:
     Args:
         out: Folder of the run; none makes runs/RECIPE-METHOD-seedSEED.
         resume: Folder of a run to go on with, by the recipe stored there; without a value the folder given by --out.
+        fall_back: With --resume, set damaged checkpoints aside and go on from the newest sound one.
     """
 
     recipe: RecipeName = DEFAULT
     out: Path | None = None
     resume: Path | None = None
+    fall_back: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     json: Json = False
 
 
@@ -49,10 +53,12 @@ def resolve(argv: Sequence[str]) -> tuple[Train, Recipe]:
     word, resumed = recipe_word(argv), last_value(argv, "--resume")
     stored = runs.stored_recipe(Path(resumed)) if resumed is not None else None
     base = stored if stored is not None and word is None else load(word or DEFAULT)
-    where = f"run {resumed!r}" if stored is not None and word is None else f"recipe {word or DEFAULT!r}"
+    where = f"The run {resumed!r}" if stored is not None and word is None else f"The recipe {word or DEFAULT!r}"
     options, recipe = parsed_with_recipe(Train, argv, base, verb="train", where=where)
     if options.recipe != (word or DEFAULT):
-        raise InputError(f"name the recipe first: locallearn train {options.recipe} ...")
+        raise InputError(f"Name the recipe first: locallearn train {options.recipe} ...")
+    if options.fall_back and options.resume is None:
+        raise InputError("--fall-back is for --resume: a new run has no checkpoints.")
     if stored is not None and options.resume is not None:
         _refuse_changes(stored, recipe, options.resume, options.out)
     return options, recipe
@@ -69,23 +75,14 @@ def run(argv: Sequence[str]) -> int:
     """
     options, recipe = resolve(argv)
     out = options.resume or runs.new_folder(options.out, options.recipe, recipe)
-    print(f"{_heading(options.recipe, recipe)} -> {out}", file=sys.stderr)
-    summaries = runs.train_seeds(recipe, out, resume=options.resume is not None)
+    print(f"{options.recipe} -> {out}", file=sys.stderr)
+    summaries = runs.train_seeds(recipe, out, resume=options.resume is not None, fall_back=options.fall_back)
     results = [runs.result(summary) for summary in summaries]
     total = results[0] if recipe.seeds == 1 else _over_seeds(results, out)
     runs.print_result(total)
     if options.json:
         print(json.dumps(total))
     return 0
-
-
-def _heading(name: str, recipe: Recipe) -> str:
-    blocks = recipe.partition.num_blocks
-    cut = "" if blocks is None else f" in {blocks} blocks"
-    return (
-        f"{name}: {recipe.network.name}{cut} on {recipe.dataset.name} by {recipe.method.name}, "
-        f"{recipe.training.epochs} epochs, seed {recipe.seed}"
-    )
 
 
 def _over_seeds(results: list[dict[str, Any]], out: Path) -> dict[str, Any]:
@@ -109,17 +106,16 @@ def _with_resumed_folder(argv: Sequence[str]) -> list[str]:
         if word == "--resume" and (index + 1 == len(words) or words[index + 1].startswith("--")):
             out = last_value(words, "--out")
             if out is None:
-                raise InputError("--resume needs the folder of a run: locallearn train --resume runs/NAME")
+                raise InputError("--resume needs the folder of a run: locallearn train --resume runs/NAME.")
             return [*words[:index], f"--resume={out}", *words[index + 1 :]]
     return words
 
 
 def _refuse_changes(stored: Recipe, recipe: Recipe, resumed: Path, out: Path | None) -> None:
     if out is not None and out.resolve() != resumed.resolve():
-        raise InputError(f"--resume {resumed} goes on in that folder: leave --out {out} out")
-    changed = runs.differences(stored, recipe)
-    if changed:
+        raise InputError(f"--resume {resumed} goes on in that folder: leave --out {out} out.")
+    if changed := differences(stored, recipe):
         raise InputError(
-            f"{resumed} was started by another recipe; resume it without these flags, or start a new run:"
-            + "".join(f"\n- {change}" for change in changed)
+            f"{str(resumed)!r} was started by another recipe; resume it without these flags, or start a new run: "
+            f"{listed(changed)}"
         )

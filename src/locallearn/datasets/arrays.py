@@ -7,10 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from locallearn.datasets.description import DatasetSpec
-from locallearn.errors import InputError
+from locallearn.datasets.spec import DatasetSpec
+from locallearn.errors import InputError, listed
 
 MOST_NAMED = 10
+
+
+class DataProblems(InputError):
+    """Data that cannot be used, for one reason or several.
+
+    Args:
+        problems: A sentence for each reason.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(listed(list(problems)))
 
 
 class ImageArrays(NamedTuple):
@@ -33,31 +45,31 @@ def problems_of(arrays: ImageArrays, spec: DatasetSpec, where: str) -> list[str]
     """
     images, labels = arrays
     if not len(images):
-        return [f"{where} holds no images"]
+        return [f"{where} holds no images."]
     problems = []
     if images.shape[1:] != spec.shape:
         problems.append(
-            f"{where}: images are {images.shape[1:]} (channels, height, width); {spec.name} has {spec.shape}"
+            f"{where}: images are {images.shape[1:]} (channels, height, width); {spec.name} has {spec.shape}."
         )
     if len(labels) != len(images):
-        problems.append(f"{where}: {len(images)} images but {len(labels)} labels")
+        problems.append(f"{where}: {len(images)} images but {len(labels)} labels.")
     outside = np.flatnonzero((labels < 0) | (labels >= len(spec.classes)))
     if len(outside):
         found = named([f"{labels[row]} at image {row}" for row in outside])
-        problems.append(f"{where}: labels must be 0 to {len(spec.classes) - 1}, but there is {found}")
+        problems.append(f"{where}: labels must be 0 to {len(spec.classes) - 1}, but there is {found}.")
     return problems
 
 
 def problems_in(error: InputError) -> list[str]:
-    """The sentences an error was made of by `locallearn.errors.listed`.
+    """The problems that an error tells of.
 
     Args:
-        error: One problem or several.
+        error: What a reader raised.
 
     Returns:
-        Each by itself.
+        A sentence for each.
     """
-    return [line.removeprefix("- ") for line in str(error).strip().splitlines()]
+    return list(error.problems) if isinstance(error, DataProblems) else [str(error)]
 
 
 def named(items: Sequence[str]) -> str:

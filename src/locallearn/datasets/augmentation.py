@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from locallearn.datasets.description import Augmentation
+from locallearn.datasets.spec import Augmentation
 from locallearn.errors import InputError
 
 
@@ -30,7 +30,7 @@ def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> 
         generator: The random stream; its device is the draws' device.
 
     Returns:
-        ``top`` and ``left``: (N,), int64, uniform on 0 to 2 pad; ``mirrored``: (N,), bool, with probability 1/2.
+        `top` and `left`: (N,), int64, uniform on 0 to 2 pad; `mirrored`: (N,), bool, with probability 1/2.
     """
     top, left = torch.randint(
         0, 2 * augmentation.pad + 1, (2, count), generator=generator, device=generator.device
@@ -54,14 +54,16 @@ def apply(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
         (N, C, H, W), on the images' device; the images themselves where nothing is varied.
 
     Raises:
-        InputError: Reflection of an image no larger than the padding.
+        InputError: An image to reflect is no larger than the padding.
     """
     count, channels, height, width = images.shape
     pad, reflect = augmentation.pad, augmentation.padding == "reflect"
     if not (pad or augmentation.flip):
         return images
     if reflect and pad >= min(height, width):
-        raise InputError(f"cannot reflect {pad} pixels of a {height}x{width} image; give a smaller augmentation.pad")
+        raise InputError(
+            f"A {height}x{width} image cannot be reflected by {pad} pixels: give a smaller augmentation.pad."
+        )
     draws = Draws(*(drawn.to(images.device, non_blocking=True) for drawn in draws))
     rows = draws.top[:, None] + torch.arange(height, device=images.device)
     columns = draws.left[:, None] + torch.arange(width, device=images.device)
@@ -87,8 +89,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     Returns:
         (N, C, H, W), uint8, on the images' device.
 
-    Source:
-        InfoPro's released train.py: ``F.pad(..., mode="reflect")``, ``RandomCrop``, ``RandomHorizontalFlip``.
+    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, train.py: `F.pad(..., mode="reflect")`, `RandomCrop`,
+        `RandomHorizontalFlip`.
     """
     return apply(images, augmentation, draw(len(images), augmentation, generator))
 
@@ -109,6 +111,6 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
-    """Returns indices outside 0 to size - 1 mirrored at the first and last pixel, which are not repeated."""
+    # Indices outside 0 to size - 1 mirrored at the first and last pixel, which are not repeated.
     last = size - 1
     return last - (last - index.abs()).abs()

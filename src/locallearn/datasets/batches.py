@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from locallearn.datasets.augmentation import augment, normalize
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.datasets.image_set import ImageSet
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError, listed
 
 
@@ -32,7 +32,8 @@ class Batches:
         shuffle: Whether every epoch has its own order, or all have the set's.
 
     Raises:
-        InputError: No images, images of another shape than the data set's, no positive batch size, a negative seed.
+        InputError: There are no images, they have another shape than the data set's, the batch size is not positive, or
+            the seed is negative.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class Batches:
     ) -> None:
         shape = tuple(images.images.shape[1:])
         problems = {
-            "there are no images to draw batches from": not len(images),
-            f"images are {shape}; {spec.name} has {spec.shape}": shape != spec.shape,
-            f"batch_size is {batch_size}; give at least 1": batch_size < 1,
-            f"seed is {seed}; give 0 or more": seed < 0,
+            "There are no images to draw batches from.": not len(images),
+            f"The images are {shape}; {spec.name} has {spec.shape}.": shape != spec.shape,
+            f"batch_size must be at least 1, not {batch_size}.": batch_size < 1,
+            f"seed must be at least 0, not {seed}.": seed < 0,
         }
         if any(problems.values()):
             raise InputError(listed([problem for problem, found in problems.items() if found]))
@@ -64,7 +65,7 @@ class Batches:
         self.shuffle = shuffle
 
     def __len__(self) -> int:
-        """Returns the batches per epoch."""
+        """Batches per epoch."""
         return math.ceil(len(self.images) / self.batch_size)
 
     def epoch(self, index: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -78,10 +79,12 @@ class Batches:
             Pairs of inputs (N, C, H, W), float32, normalised, and targets (N,), int64.
 
         Raises:
-            InputError: ``index`` is negative, or the epoch has no batch ``start`` and does not end there.
+            InputError: `index` is negative, or the epoch has no batch `start` and does not end there.
         """
         if index < 0 or not 0 <= start <= len(self):
-            raise InputError(f"epoch {index}, batch {start}: epochs count from 0 and have {len(self)} batches")
+            raise InputError(
+                f"There is no epoch {index}, batch {start}: epochs count from 0, with {len(self)} batches each."
+            )
         chosen = self._order(index).split(self.batch_size)
         return (self._batch(index, batch, chosen[batch]) for batch in range(start, len(self)))
 
@@ -92,7 +95,7 @@ class Batches:
         return normalize(images, self.spec.mean, self.spec.std), self.labels[chosen]
 
     def _order(self, epoch: int) -> Tensor:
-        """Returns the positions of all images in the order of the epoch."""
+        # The positions of all images in the order of the epoch.
         count = len(self.images)
         if not self.shuffle:
             return torch.arange(count, device=self.images.device)
@@ -100,5 +103,5 @@ class Batches:
 
 
 def _generator(*key: int) -> torch.Generator:
-    """Returns a stream of its own for every key; sums or products of keys would share streams between seeds."""
+    # A stream of its own for every key; sums or products of keys would share streams between seeds.
     return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))

@@ -12,10 +12,10 @@ import numpy as np
 
 from locallearn.datasets.arrays import ImageArrays, problems_in, problems_of
 from locallearn.datasets.checksums import checksums
-from locallearn.datasets.description import DatasetSpec
 from locallearn.datasets.layout import SPLITS, Layout
+from locallearn.datasets.registry import find_spec
 from locallearn.datasets.sources import default_root, recognise
-from locallearn.datasets.spec import find_spec
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 
@@ -64,17 +64,17 @@ class DataReport:
         """The report as JSON takes it.
 
         Returns:
-            Its fields, ``counts`` (images per split) and ``ok``.
+            Its fields, `counts` (images per split) and `ok`.
         """
         counts = {split: sum(classes.values()) for split, classes in self.splits.items()}
         return {**asdict(self), "counts": counts, "ok": not self.problems}
 
 
 def check(name: str, root: Path | str | None = None) -> DataReport:
-    """Reads a whole data set as a run would and says what is there.
+    """Read a whole data set as a run would, and say what is there.
 
     Args:
-        name: One of `locallearn.datasets.spec.SPECS`.
+        name: One of `locallearn.datasets.registry.SPECS`.
         root: As for `load`.
 
     Returns:
@@ -96,7 +96,7 @@ def check(name: str, root: Path | str | None = None) -> DataReport:
     except InputError as error:
         problems += problems_in(error)
     except OSError as error:
-        problems.append(f"{folder} cannot be read: {error}")
+        problems.append(f"{folder} cannot be read: {error}.")
     return DataReport(
         name=name,
         root=None if folder is None else str(folder),
@@ -111,7 +111,7 @@ def check(name: str, root: Path | str | None = None) -> DataReport:
 def _counted(
     layout: Layout, spec: DatasetSpec, split: str, where: str, problems: list[str]
 ) -> Mapping[str, dict[str, int]]:
-    """Returns the images of each class in one split, nothing if it cannot be read; adds to the problems."""
+    # The images of each class in one split, nothing if it cannot be read; adds to the problems.
     try:
         arrays = layout.read(split)
     except InputError as error:
@@ -137,7 +137,7 @@ def _file(path: Path, published: str | None) -> FileReport:
 
 
 def _folder(folder: Path) -> FileReport:
-    """Returns a folder of images as one file: a checksum of all their checksums."""
+    # A folder of images as one file: a checksum of all their checksums.
     total, together = 0, hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         together.update(f"{checksums(path).sha256} {path.relative_to(folder).as_posix()}\n".encode())

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from locallearn.datasets.arrays import ImageArrays
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.datasets.layout import Layout
 from locallearn.datasets.official_files import OfficialFiles
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError
 
 SPEC = DatasetSpec(
@@ -79,13 +79,16 @@ def find(root: Path | None) -> Layout | None:
 
 
 def download(root: Path, *, url: str = URL, md5: str = PYTHON.md5[PYTHON.archive], size: int = ARCHIVE_BYTES) -> None:
-    """Fetches the archive of the python version; it is read as it is, without unpacking.
+    """Fetch the archive of the python version; it is read as it is, without unpacking.
 
     Args:
         root: The folder to put it in.
         url: Where it is published.
         md5: Its published checksum.
         size: Its size in bytes.
+
+    Raises:
+        InputError: The archive cannot be fetched or written, or is not the published one.
     """
     from locallearn.datasets.download import download_with_bar
 
@@ -113,7 +116,7 @@ def read_python(location: Path, split: str, files: OfficialFiles = PYTHON) -> Im
             images = np.asarray(batch["data"], np.uint8).reshape(-1, *SPEC.shape)
             batches.append((images, np.asarray(batch["labels"], np.int64)))
         except (pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise InputError(f"{location / name} is not a CIFAR-10 batch: {error}; fetch it again") from error
+            raise InputError(f"{location / name} is not a CIFAR-10 batch ({error}): fetch it again.") from error
     return ImageArrays(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
 
 
@@ -133,13 +136,15 @@ def read_binary(location: Path, split: str, files: OfficialFiles = BINARY) -> Im
     """
     contents = files.contents(location, split)
     if broken := [str(location / name) for name, content in contents.items() if len(content) % (1 + _IMAGE_BYTES)]:
-        raise InputError(f"not whole records of {1 + _IMAGE_BYTES} bytes: {', '.join(broken)}; fetch them again")
+        raise InputError(
+            f"{', '.join(broken)}: not whole records of {1 + _IMAGE_BYTES} bytes. Fetch the published files again."
+        )
     records = np.frombuffer(b"".join(contents.values()), np.uint8).reshape(-1, 1 + _IMAGE_BYTES)
     return ImageArrays(records[:, 1:].reshape(-1, *SPEC.shape), records[:, 0].astype(np.int64))
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Rebuilds NumPy arrays and plain Python values; whatever else a pickle asks for is refused."""
+    """A reader of NumPy arrays and plain Python values; whatever else a pickle asks for is refused."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) not in _ALLOWED:

@@ -8,8 +8,8 @@ import numpy as np
 
 from locallearn.datasets.arrays import ImageArrays, named
 from locallearn.datasets.decode import SUFFIXES, decode
-from locallearn.datasets.description import DatasetSpec
 from locallearn.datasets.layout import SPLITS, Layout
+from locallearn.datasets.spec import DatasetSpec
 
 
 def find(root: Path, spec: DatasetSpec) -> Layout | None:
@@ -20,7 +20,7 @@ def find(root: Path, spec: DatasetSpec) -> Layout | None:
         spec: The data set they should hold.
 
     Returns:
-        The layout, or None if there is neither ``train`` nor ``test``.
+        The layout, or None if there is neither `train` nor `test`.
     """
     if not any((root / split).is_dir() for split in SPLITS):
         return None
@@ -52,21 +52,21 @@ def read(folder: Path, spec: DatasetSpec) -> ImageArrays:
 
 
 def _problems(folder: Path, spec: DatasetSpec) -> list[str]:
-    """Returns what is wrong with one split's folders: classes missing, unknown or empty, files that are no images."""
+    # What is wrong with one split's folders: classes missing, unknown or empty, files that are no images.
     if not folder.is_dir():
-        return [f"{folder} is missing; make it with a folder for each class"]
+        return [f"{folder} is missing: make it with a folder for each class."]
     classes = [path.name for path in _visible(folder) if path.is_dir()]
     problems = []
     if missing := sorted(set(spec.classes) - set(classes)):
-        problems.append(f"{folder} has no folder for {', '.join(missing)}")
+        problems.append(f"{folder} has no folder for {', '.join(missing)}.")
     if unknown := sorted(set(classes) - set(spec.classes)):
-        problems.append(f"{folder} has {named(unknown)}; {spec.name} has the classes {', '.join(spec.classes)}")
+        problems.append(f"{folder} has {named(unknown)}; {spec.name} has the classes {', '.join(spec.classes)}.")
     for name in sorted(set(spec.classes) & set(classes)):
         files = _visible(folder / name)
         if not files:
-            problems.append(f"{folder / name} is empty")
+            problems.append(f"{folder / name} is empty.")
         if stray := [str(path) for path in files if path.suffix.lower() not in SUFFIXES]:
-            problems.append(f"not {', '.join(SUFFIXES)}; convert or remove: {named(stray)}")
+            problems.append(f"Files are not {', '.join(SUFFIXES)}: convert or remove {named(stray)}.")
     return problems
 
 

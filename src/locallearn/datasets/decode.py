@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from locallearn.datasets.arrays import named
-from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 FORMATS = ("PNG", "JPEG")
@@ -31,7 +31,7 @@ def decode(opened: Sequence[Callable[[], BinaryIO]], names: Callable[[int], str]
         (N, C, H, W), uint8; grey images are repeated over the channels.
 
     Raises:
-        InputError: Some cannot be decoded or have another size; up to ten are named.
+        InputError: Images cannot be decoded or have another size; up to ten are named.
     """
     channels, height, width = spec.shape
     images = np.empty((len(opened), height, width, channels), np.uint8)
@@ -50,7 +50,7 @@ def decode(opened: Sequence[Callable[[], BinaryIO]], names: Callable[[int], str]
         bad = [item for chunk in pool.map(decode_chunk, range(0, len(opened), _CHUNK)) for item in chunk]
     if bad:
         reasons = named([f"{names(index)} ({reason})" for index, reason in bad])
-        raise InputError(f"{len(bad)} of {len(opened)} images cannot be used; replace or remove them: {reasons}")
+        raise InputError(f"{len(bad)} of {len(opened)} images cannot be used; replace or remove {reasons}.")
     return images.transpose(0, 3, 1, 2)
 
 

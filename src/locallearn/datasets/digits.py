@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from locallearn.datasets.arrays import ImageArrays
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.datasets.layout import SPLITS, Layout
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.datasets.stratified import hold_out
 
 SPEC = DatasetSpec(
@@ -50,8 +50,7 @@ def read(split: str) -> ImageArrays:
     Returns:
         (N, 3, 8, 8) images, the grey level g of 0 to 16 as round(255 g / 16) in all three channels.
 
-    Departures:
-        scikit-learn ships the test part of the original data set; its 43 writers are not kept apart here.
+    Departures: scikit-learn ships the test part of the original data set; its 43 writers are not kept apart here.
     """
     from sklearn.datasets import load_digits
 

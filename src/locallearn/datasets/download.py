@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from locallearn.atomic_file import flushed, rename
 from locallearn.errors import InputError
 
 _PIECE = 1 << 20
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 60
 
 
 class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from an encrypted address to a plain one."""
+    """Redirects are followed, but never from an encrypted address to a plain one."""
 
     def redirect_request(
         self,
@@ -32,14 +32,14 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             fp.close()
-            raise InputError(f"{req.full_url} redirects to {newurl}, which is not encrypted; nothing was fetched")
+            raise InputError(f"{req.full_url} redirects to {newurl}, which is not encrypted: nothing was fetched.")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(
     url: str, target: Path, *, md5: str, size: int, report: Callable[[int], None] = lambda received: None
 ) -> None:
-    """Fetches a file to a temporary name beside its own, verifies and flushes it, and only then gives it its name.
+    """Fetch a file to a temporary name beside its own, verify and flush it, and only then give it its name.
 
     Args:
         url: Where it is published; an https address is never left for a plain one.
@@ -52,7 +52,7 @@ def download(
         InputError: The file cannot be fetched or written, or is not the published one; nothing is left behind.
     """
     part = target.with_name(target.name + ".part")
-    by_hand = f"try again, or fetch {url} by hand and put it at {target}"
+    by_hand = f"try again, or fetch {url} by hand and put it at {target}."
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         received, found = _fetch(url, part, size, report)
@@ -60,12 +60,11 @@ def download(
             raise InputError(
                 f"{url} gave {received:,} bytes with MD5 {found}; published are {size:,} bytes with {md5}: {by_hand}"
             )
-        os.replace(part, target)
-        _flush_folder(target.parent)
+        rename(part, target)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection open
-        raise InputError(f"{url} could not be fetched to {target}: {error}; {by_hand}") from error
+        raise InputError(f"{url} could not be fetched to {target} ({error}): {by_hand}") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -90,25 +89,12 @@ def download_with_bar(url: str, target: Path, *, md5: str, size: int) -> None:
 
 
 def _fetch(url: str, part: Path, limit: int, report: Callable[[int], None]) -> tuple[int, str]:
-    """Returns the number of bytes and the MD5 of what the address gives; at most one byte past the limit is written."""
+    # The number of bytes and their MD5; at most one byte past the limit is written.
     received, md5 = 0, hashlib.md5(usedforsecurity=False)
     opener = urllib.request.build_opener(_SameScheme)
-    with opener.open(url, timeout=_PATIENCE_SECONDS) as response, part.open("wb") as file:
+    with opener.open(url, timeout=_PATIENCE_SECONDS) as response, flushed(part) as file:
         while received <= limit and (piece := response.read(min(_PIECE, limit + 1 - received))):
             received += file.write(piece)
             md5.update(piece)
             report(received)
-        file.flush()
-        os.fsync(file.fileno())
     return received, md5.hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut, where folders can be opened."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

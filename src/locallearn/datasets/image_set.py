@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 
@@ -17,7 +17,7 @@ class ImageSet:
 
     Args:
         images: (N, C, H, W), uint8.
-        labels: (N,), int64, indices into ``classes``.
+        labels: (N,), int64, indices into `classes`.
         classes: The class names.
 
     Raises:
@@ -31,11 +31,11 @@ class ImageSet:
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.ndim != 4:
-            raise InputError(f"images are {images.dtype} {tuple(images.shape)}; give uint8 (N, C, H, W)")
+            raise InputError(f"images must be uint8 (N, C, H, W), not {images.dtype} {tuple(images.shape)}.")
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise InputError(f"labels are {labels.dtype} {tuple(labels.shape)}; give int64 ({len(images)},)")
+            raise InputError(f"labels must be int64 ({len(images)},), not {labels.dtype} {tuple(labels.shape)}.")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
-            raise InputError(f"labels reach from {labels.min()} to {labels.max()}; give 0 to {len(self.classes) - 1}")
+            raise InputError(f"labels must be 0 to {len(self.classes) - 1}, not {labels.min()} to {labels.max()}.")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,22 +51,13 @@ class ImageSet:
         """
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
-    def counts(self) -> dict[str, int]:
-        """How many images each class has.
-
-        Returns:
-            Class name to count, in the order of ``classes``.
-        """
-        counted = torch.bincount(self.labels, minlength=len(self.classes)).tolist()
-        return dict(zip(self.classes, counted, strict=True))
-
 
 @dataclass(frozen=True, eq=False)
 class Splits:
     """A data set as a run uses it.
 
     Args:
-        spec: Its description; ``len(spec.classes)`` is the number of outputs a network needs.
+        spec: Its description; `len(spec.classes)` is the number of outputs a network needs.
         train: What is trained on.
         validation: What was held out of the training images, or None.
         test: What is tested on.

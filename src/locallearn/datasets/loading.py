@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from locallearn.datasets.arrays import ImageArrays, problems_in, problems_of
-from locallearn.datasets.description import DatasetSpec
+from locallearn.datasets.arrays import DataProblems, ImageArrays, problems_in, problems_of
 from locallearn.datasets.image_set import ImageSet, Splits
 from locallearn.datasets.layout import SPLITS, Layout
+from locallearn.datasets.registry import find_spec
 from locallearn.datasets.sources import default_root, recognise
-from locallearn.datasets.spec import find_spec
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.datasets.stratified import hold_out
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError
 
 
 def load(
@@ -29,9 +29,9 @@ def load(
     """A data set in memory, checked as a whole.
 
     Args:
-        name: One of `locallearn.datasets.spec.SPECS`.
+        name: One of `locallearn.datasets.registry.SPECS`.
         root: The folder or archive with its files: as its authors publish it, parquet files in the Hugging Face layout,
-            or class folders; None for ``data/NAME`` (nothing for digits, which comes along).
+            or class folders; None for `data/NAME` (nothing for digits, which comes along).
         download: Whether to fetch the authors' files if there are none.
         validation: The share of the training images to hold out, the same of every class; 0 for none.
         seed: Which images are held out.
@@ -41,18 +41,18 @@ def load(
         Training, validation and test images with the description they fit.
 
     Raises:
-        InputError: An unknown name, no files, files that are not what they should be: all of it before anything trains.
+        InputError: The name is unknown, there are no files, or they are not what they should be; all problems are told.
     """
     spec = find_spec(name)
     if not 0 <= validation < 1:
-        raise InputError(f"validation is {validation}; give a share of the training images, 0 to less than 1")
+        raise InputError(f"validation must be a share of the training images, from 0 to less than 1, not {validation}.")
     outputs = spec.with_outputs(num_classes)
     folder = default_root(spec, root)
     try:
         layout = recognise(spec, folder, download=download)
         arrays = _read(layout, spec, folder)
     except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error}") from error
+        raise InputError(f"{folder} cannot be read: {error}.") from error
     spec = outputs
     train, test = (_image_set(arrays[split], spec) for split in SPLITS)
     if not validation:
@@ -64,7 +64,7 @@ def load(
 def _read(layout: Layout, spec: DatasetSpec, folder: Path | None) -> dict[str, ImageArrays]:
     # Both splits are read before anything is refused: all problems are told at once.
     if layout.problems:
-        raise InputError(listed(list(layout.problems)))
+        raise DataProblems(layout.problems)
     arrays, problems = {}, []
     for split in SPLITS:
         try:
@@ -73,7 +73,7 @@ def _read(layout: Layout, spec: DatasetSpec, folder: Path | None) -> dict[str, I
         except InputError as error:
             problems += problems_in(error)
     if problems:
-        raise InputError(listed(problems))
+        raise DataProblems(problems)
     return arrays
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from locallearn.datasets.arrays import DataProblems
 from locallearn.datasets.checksums import bytes_md5, file_md5
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,19 @@ class OfficialFiles:
         else:
             found = {name: (location / name).read_bytes() for name in names if (location / name).is_file()}
         if missing := [name for name in names if name not in found]:
-            raise InputError(f"{location} lacks {', '.join(missing)}; fetch the published files again")
+            raise InputError(f"{location} lacks {', '.join(missing)}; fetch the published files again.")
         self._demand({location / name: bytes_md5(found[name]) for name in names})
         return {name: found[name] for name in names}
 
     def _demand(self, found: Mapping[Path, str]) -> None:
         wrong = [
             f"{path} has MD5 {md5}, the published file {self.md5[path.name]}: it is damaged or another file; "
-            "fetch it again (images of your own go into class folders or parquet files)"
+            "fetch it again (images of your own go into class folders or parquet files)."
             for path, md5 in found.items()
             if self.md5.get(path.name, md5) != md5
         ]
         if wrong:
-            raise InputError(listed(wrong))
+            raise DataProblems(wrong)
 
 
 def _members(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -103,5 +104,5 @@ def _members(archive: Path, names: tuple[str, ...]) -> dict[str, bytes]:
                 if len(found) == len(names):
                     break
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"{archive} cannot be read as a tar archive: {error}; fetch it again") from error
+        raise InputError(f"{archive} cannot be read as a tar archive ({error}): fetch it again.") from error
     return found

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from locallearn.datasets.arrays import ImageArrays
+from locallearn.datasets.arrays import DataProblems, ImageArrays
 from locallearn.datasets.decode import decode, opener
-from locallearn.datasets.description import DatasetSpec
 from locallearn.datasets.layout import SPLITS, Layout
-from locallearn.errors import InputError, listed
+from locallearn.datasets.spec import DatasetSpec
+from locallearn.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,8 +24,8 @@ LABEL_COLUMN = "label"
 def find(root: Path, spec: DatasetSpec) -> Layout | None:
     """Parquet files in a folder or up to two folders below.
 
-    A file belongs to a split by its name (``train.parquet``, ``train-00000-of-00002.parquet``) or its folder's
-    (``train/0000.parquet``); other files are left alone.
+    A file belongs to a split by its name (`train.parquet`, `train-00000-of-00002.parquet`) or its folder's
+    (`train/0000.parquet`); other files are left alone.
 
     Args:
         root: The folder.
@@ -40,7 +40,7 @@ def find(root: Path, spec: DatasetSpec) -> Layout | None:
     if not any(files.values()):
         return None
     missing = tuple(
-        f"{root} has parquet files but none for {split!r}; add {split}.parquet" for split in SPLITS if not files[split]
+        f"{root} has parquet files but none for {split!r}: add {split}.parquet." for split in SPLITS if not files[split]
     )
     return Layout("parquet files", files, lambda split: read(files[split], spec), problems=missing)
 
@@ -69,7 +69,7 @@ def read(paths: tuple[Path, ...], spec: DatasetSpec) -> ImageArrays:
         rows += [f"{path} row {row}" for row in range(len(images))]
     without = [row for row, label in zip(rows, labels, strict=True) if label is None]
     if without:
-        raise InputError(f"{len(without)} rows have no label, the first is {without[0]}")
+        raise InputError(f"{len(without)} rows have no label; the first is {without[0]}.")
     images = decode([opener(content) for content in contents], rows.__getitem__, spec)
     return ImageArrays(images, np.array(labels, np.int64))
 
@@ -88,7 +88,7 @@ def _columns(path: Path, spec: DatasetSpec) -> tuple[list[bytes | None], list[in
             column = _checked(path, file.schema_arrow, spec)
             table = file.read(columns=[column, LABEL_COLUMN])
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as parquet: {error}") from error
+        raise InputError(f"{path} cannot be read as parquet ({error}).") from error
     images = table.column(column).combine_chunks()
     if isinstance(images, pa.StructArray):
         images = images.field("bytes")
@@ -102,27 +102,27 @@ def _checked(path: Path, schema: pa.Schema, spec: DatasetSpec) -> str:
     found = f"its columns are {', '.join(schema.names)}"
     problems = []
     if column is None:
-        problems.append(f"{path} has no column {' or '.join(map(repr, IMAGE_COLUMNS))}; {found}")
+        problems.append(f"{path} has no column {' or '.join(map(repr, IMAGE_COLUMNS))}; {found}.")
     else:
         kind = schema.field(column).type
         if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             kind = kind.field("bytes").type
         if not (types.is_binary(kind) or types.is_large_binary(kind)):
-            problems.append(f"{path}: {column!r} is {kind}; give encoded images as binary or as a struct with 'bytes'")
+            problems.append(f"{path}: {column!r} is {kind}; give encoded images as binary or as a struct with 'bytes'.")
     if LABEL_COLUMN not in schema.names:
-        problems.append(f"{path} has no column {LABEL_COLUMN!r}; {found}")
+        problems.append(f"{path} has no column {LABEL_COLUMN!r}; {found}.")
     elif not types.is_integer(schema.field(LABEL_COLUMN).type):
-        problems.append(f"{path}: {LABEL_COLUMN!r} is {schema.field(LABEL_COLUMN).type}; give integers")
+        problems.append(f"{path}: {LABEL_COLUMN!r} is {schema.field(LABEL_COLUMN).type}; give integers.")
     names = _class_names(schema)
     if names and tuple(names) != spec.classes:
-        problems.append(f"{path} has the classes {', '.join(names)}; {spec.name} has {', '.join(spec.classes)}")
+        problems.append(f"{path} has the classes {', '.join(names)}; {spec.name} has {', '.join(spec.classes)}.")
     if problems or column is None:
-        raise InputError(listed(problems))
+        raise DataProblems(problems)
     return column
 
 
 def _class_names(schema: pa.Schema) -> list[str]:
-    """Returns the class names a file states in its metadata, or none."""
+    # The class names a file states in its metadata, or none.
     metadata = schema.metadata or {}
     if b"classes" in metadata:
         return metadata[b"classes"].decode().split(",")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from locallearn.datasets import class_folders, parquet
-from locallearn.datasets.description import DatasetSpec
 from locallearn.datasets.layout import Layout
-from locallearn.datasets.spec import MODULES
+from locallearn.datasets.registry import MODULES
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 
@@ -19,7 +19,7 @@ def default_root(spec: DatasetSpec, root: Path | str | None) -> Path | None:
         root: What the user said, if anything.
 
     Returns:
-        That, else ``data/NAME`` in the working directory; None for the data set that needs no files.
+        That, else `data/NAME` in the working directory; None for the data set that needs no files.
     """
     if root is not None:
         return Path(root).expanduser()
@@ -54,7 +54,7 @@ def recognise(spec: DatasetSpec, root: Path | None, *, download: bool = False) -
         The layout.
 
     Raises:
-        InputError: Nothing fits; the message says what to put where. Or fetching is not possible.
+        InputError: Nothing fits, or the files cannot be fetched.
     """
     layout = find(spec, root)
     fetch = getattr(MODULES[spec.name], "download", None)
@@ -64,10 +64,10 @@ def recognise(spec: DatasetSpec, root: Path | None, *, download: bool = False) -
     if layout is None:
         state = "holds no files that are read" if root and root.exists() else "does not exist"
         can_fetch = " or give --dataset.download" if fetch else ""
-        cannot_fetch = f"{spec.title} cannot be downloaded from here; " if download else ""
+        cannot_fetch = f" {spec.title} cannot be downloaded from here." if download else ""
         raise InputError(
-            f"{root} {state}; {cannot_fetch}put {spec.files} there (published at {spec.address}){can_fetch}; "
-            "train.parquet and test.parquet (Hugging Face layout) or train/CLASS/*.png and test/CLASS/*.png do too; "
-            "--data names another folder"
+            f"{root} {state}.{cannot_fetch} Put {spec.files} there (published at {spec.address}){can_fetch}; "
+            "train.parquet and test.parquet (Hugging Face layout) or train/CLASS/*.png and test/CLASS/*.png do too. "
+            "--data names another folder."
         )
     return layout

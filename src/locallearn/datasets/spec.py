@@ -1,33 +1,84 @@
-"""The data sets there are, by name."""
+"""What a data set is, in words and numbers: the types every data set's file fills in."""
 
 from __future__ import annotations
 
-import difflib
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from locallearn.datasets import cifar10, digits, stl10, svhn
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.errors import InputError
 
-__all__ = ["MODULES", "SPECS", "Augmentation", "DatasetSpec", "find_spec"]
 
-MODULES = {module.SPEC.name: module for module in (digits, cifar10, svhn, stl10)}
-SPECS: dict[str, DatasetSpec] = {name: module.SPEC for name, module in MODULES.items()}
-
-
-def find_spec(name: str) -> DatasetSpec:
-    """The data set of that name.
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training image is varied: padded, cropped back at a random place, and mirrored half of the time.
 
     Args:
-        name: A key of `SPECS`.
-
-    Returns:
-        Its description.
+        pad: Pixels added on each side before the crop; 0 for no crop.
+        padding: What the added pixels hold: the image mirrored at its edge (the edge itself not repeated), or black.
+        flip: Whether an image is mirrored left to right with probability 1/2.
 
     Raises:
-        InputError: There is none; the message suggests the nearest.
+        InputError: `pad` is negative, or `padding` is neither of the two.
     """
-    if name in SPECS:
-        return SPECS[name]
-    near = difflib.get_close_matches(name.lower().replace("-", ""), SPECS, n=1)
-    suggestion = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"there is no data set {name!r}; there are {', '.join(SPECS)}{suggestion}")
+
+    pad: int
+    padding: Literal["reflect", "zeros"]
+    flip: bool
+
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise InputError(f"augmentation.pad must be at least 0 (no crop), not {self.pad}.")
+        if self.padding not in {"reflect", "zeros"}:
+            raise InputError(f"augmentation.padding must be 'reflect' or 'zeros', not {self.padding!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """One data set as the rest of the package sees it.
+
+    Args:
+        name: Its name on the command line and in recipes.
+        title: Its name in prose.
+        classes: The class names; a label is an index into them.
+        shape: Channels, height and width of every image.
+        mean: Per channel, subtracted from pixels in [0, 1].
+        std: Per channel, dividing what is left.
+        augmentation: The published training augmentation.
+        source: Where the data and the constants above come from.
+        licence: What the data's authors allow, as far as they say.
+        files: What to put into the data set's folder, for messages.
+        address: Where the authors publish it.
+        notes: Differences between papers and released code that matter when numbers are compared.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmentation: Augmentation
+    source: str
+    licence: str
+    files: str
+    address: str
+    notes: str = ""
+
+    def with_outputs(self, count: int | None) -> DatasetSpec:
+        """The same data set with more outputs than it has classes, as released code for STL-10 has.
+
+        Args:
+            count: How many; None for one per class.
+
+        Returns:
+            A description whose further classes are named 'unused-10' and so on.
+
+        Raises:
+            InputError: The outputs are fewer than the classes.
+        """
+        if count is not None and count < len(self.classes):
+            raise InputError(
+                f"num_classes must be at least {len(self.classes)}, the classes of {self.name}, not {count}."
+            )
+        unused = tuple(f"unused-{index}" for index in range(len(self.classes), count or 0))
+        return replace(self, classes=self.classes + unused)

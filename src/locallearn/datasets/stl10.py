@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from locallearn.datasets.arrays import ImageArrays
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.datasets.layout import Layout
 from locallearn.datasets.official_files import OfficialFiles
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError
 
 SPEC = DatasetSpec(
@@ -74,6 +74,6 @@ def read(location: Path, split: str, files: OfficialFiles = FILES) -> ImageArray
     channels, height, width = SPEC.shape
     if len(pixels) % (channels * height * width):
         name = files.splits[split][0]
-        raise InputError(f"{location / name} does not hold whole {width}x{height} images; fetch it again")
+        raise InputError(f"{location / name} does not hold whole {width}x{height} images: fetch it again.")
     columns = np.frombuffer(pixels, np.uint8).reshape(-1, channels, width, height)
     return ImageArrays(columns.transpose(0, 1, 3, 2), np.frombuffer(labels, np.uint8).astype(np.int64) - 1)

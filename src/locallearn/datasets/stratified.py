@@ -28,5 +28,7 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, n
             np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed % (1 << 32)
         )
     except ValueError as error:
-        raise InputError(f"cannot hold out {share} of {len(labels)} images of every class: {error}") from error
+        raise InputError(
+            f"A share of {share} cannot be held out of every class of {len(labels)} images ({error})."
+        ) from error
     return np.sort(kept), np.sort(held)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from locallearn.datasets.arrays import ImageArrays
-from locallearn.datasets.description import Augmentation, DatasetSpec
 from locallearn.datasets.layout import Layout
 from locallearn.datasets.official_files import OfficialFiles
+from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError
 
 SPEC = DatasetSpec(
@@ -53,7 +53,7 @@ def find(root: Path | None) -> Layout | None:
 
 
 def read(location: Path, split: str, files: OfficialFiles = FILES) -> ImageArrays:
-    """One MATLAB file: ``X`` (height, width, channels, N) and ``y`` (N, 1), in which 10 stands for the digit 0.
+    """One MATLAB file: `X` (height, width, channels, N) and `y` (N, 1), in which 10 stands for the digit 0.
 
     Args:
         location: The folder.
@@ -75,5 +75,5 @@ def read(location: Path, split: str, files: OfficialFiles = FILES) -> ImageArray
         images = np.asarray(matrices["X"], np.uint8).transpose(3, 2, 0, 1)
         labels = np.asarray(matrices["y"], np.int64).reshape(-1)
     except (ValueError, LookupError, TypeError, NotImplementedError, MatReadError) as error:
-        raise InputError(f"{location / name} is not an SVHN file: {error}; fetch it again") from error
+        raise InputError(f"{location / name} is not an SVHN file ({error}): fetch it again.") from error
     return ImageArrays(images, np.where(labels == 10, 0, labels))

@@ -43,7 +43,7 @@ def method_class(name: str) -> type[Method]:
     module_name, _, class_name = name.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         raise InputError(f"The method {name!r} cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise InputError(f"{name!r} is {found!r}, not a subclass of locallearn.Method.")

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 class DGL(Method):
     r"""Decoupled Greedy Learning, the synchronous form.
 
-    Block k minimises $L_k = \mathrm{loss}(a_k(h_k), y)$, where $h_k$ is its output, $a_k$ its head and the loss that of
-    the task; its input is detached.
+    .. math::
+        L_k = \mathrm{loss}(a_k(h_k), y)
+
+    where :math:`h_k` is the output of block k, whose input is detached, :math:`a_k` its head, and the loss the task's.
 
     Source: Belilovsky, Eickenberg, Oyallon. Decoupled Greedy Learning of CNNs. ICML 2020. Authors' code: eugenium/DGL,
         auxiliary_nets_study/models.py. Head of the default: Ma et al., Scaling Supervised Local Learning with Augmented
@@ -32,11 +34,12 @@ class DGL(Method):
     Args:
         head: `"auglocal"`: three 1x1 convolutions at a quarter of the resolution and two hidden layers after pooling to
             2x2. `"authors"`: the same with three hidden layers with bias. `"mlaan"`: MLAAN's `auxDGL`, three 1x1
-            convolutions of width 128 at full resolution, global pooling, three hidden layers of 512. `"infopro"`: one
-            3x3 convolution and two linear layers, which the MAN and MLAAN papers' baselines named DGL use.
+            convolutions of width 128 at full resolution, global pooling, three hidden layers of 512. `"man"`: MAN++'s,
+            the same behind a pool to 8x8. `"infopro"`: one 3x3 convolution and two linear layers, the head of MLAAN's
+            released baseline named DGL (`resnetDGL.py`).
     """
 
-    head: Literal["auglocal", "authors", "mlaan", "infopro"] = "auglocal"
+    head: Literal["auglocal", "authors", "mlaan", "man", "infopro"] = "auglocal"
 
     @override
     def windows(self, partition: Partition) -> tuple[Window, ...]:
@@ -52,9 +55,11 @@ class DGL(Method):
 
     def _head(self, site: Site, context: Context) -> nn.Module:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
-        from locallearn.auxiliary.conv_mlp import AUGLOCAL, AUTHORS, MLAAN, ConvMLP
+        from locallearn.auxiliary.conv_mlp import AUGLOCAL, AUTHORS, MAN, MLAAN, ConvMLP
+        from locallearn.auxiliary.feature_map import map_shape
 
         num_outputs = context.task.num_outputs
         if self.head == "infopro":
-            return ConvClassifier(site.shape, num_outputs, final_channels=context.units[-1].out_shape[0])
-        return ConvMLP(site.shape, num_outputs, {"auglocal": AUGLOCAL, "authors": AUTHORS, "mlaan": MLAAN}[self.head])
+            return ConvClassifier(site.shape, num_outputs, final_channels=map_shape(context.units[-1].out_shape)[0])
+        forms = {"auglocal": AUGLOCAL, "authors": AUTHORS, "mlaan": MLAAN, "man": MAN}
+        return ConvMLP(site.shape, num_outputs, forms[self.head])

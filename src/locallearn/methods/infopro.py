@@ -23,9 +23,11 @@ HeadForm = Literal["0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f"]
 class InfoPro(Method):
     r"""Reconstruction of the image and a task loss, with weights that change over depth.
 
-    $L_k = \lambda_{1,k}\,\mathrm{BCE}(d_k(h_k), \tilde x) + \lambda_{2,k}\,L_\mathrm{task}(a_k(h_k), y)$ with the image
-    $\tilde x$ in [0, 1] as it was before normalisation. Each weight goes from its first to its second value along
-    $\lambda_k = (1-t_k)\lambda^{(1)} + t_k\lambda^{(2)}$. A term of weight zero is not built.
+    .. math::
+        L_k = \lambda_{1,k}\,\mathrm{BCE}(d_k(h_k), \tilde x) + \lambda_{2,k}\,L_\mathrm{task}(a_k(h_k), y)
+
+    with the image :math:`\tilde x` in [0, 1] as it was before normalisation. Each weight goes from its first to its
+    second value along :math:`\lambda_k = (1-t_k)\lambda^{(1)} + t_k\lambda^{(2)}`. A term of weight zero is not built.
 
     Source: Wang, Ni, Song, Yang, Huang. Revisiting Locally Supervised Learning: an Alternative to End-to-end Training.
         ICLR 2021. Authors' code: blackfeather-wang/InfoPro-Pytorch at a38362a, networks/resnet.py and comand.sh. The
@@ -38,28 +40,31 @@ class InfoPro(Method):
         task_loss: `"contrastive"` (supervised, temperature 0.07) or `"cross_entropy"`.
         head: c convolutions and f linear layers, e.g. `"1c2f"`.
         feature_dim: Width of the head's hidden layers and of the contrastive feature.
-        reconstruction: $\lambda_1$ at the first and at the last local block. The default is the authors' for ResNet-32,
-            CIFAR-10, K=16; `PUBLISHED_WEIGHTS` has the others.
-        prediction: $\lambda_2$, likewise.
-        schedule: `"linear"`: $t_k = k/(K-2)$ over the K-1 local blocks. `"stage"`: $t_k = s_k/(K-2)$, where $s_k$ is
-            the stage, counted from the stem as 0, of the unit that the objective reads.
+        widen: Factor on the hidden widths of head and decoder.
+        reconstruction: :math:`\lambda_1` at the first and at the last local block. The default is the authors' for
+            ResNet-32, CIFAR-10, K=16; `PUBLISHED_WEIGHTS` has the others.
+        prediction: :math:`\lambda_2`, likewise.
+        schedule: `"linear"`: :math:`t_k = k/(K-2)` over the K-1 local blocks. `"stage"`: :math:`t_k = s_k/(K-2)`, where
+            :math:`s_k` is the stage, counted from the stem as 0, of the unit that the objective reads.
     """
 
     task_loss: Literal["contrastive", "cross_entropy"] = "contrastive"
     head: HeadForm = "1c2f"
     feature_dim: int = 128
+    widen: float = 1.0
     reconstruction: tuple[float, float] = (5.0, 0.2)
     prediction: tuple[float, float] = (0.05, 0.5)
     schedule: Literal["linear", "stage"] = "linear"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         problems = [
             f"InfoPro's {name} weights must be two numbers of at least 0, not {value}."
             for name, value in (("reconstruction", self.reconstruction), ("prediction", self.prediction))
             if not (len(value) == 2 and all(weight >= 0 for weight in value))
         ]
-        if self.feature_dim < 1:
-            problems.append(f"InfoPro's feature_dim must be at least 1, not {self.feature_dim}.")
+        if self.feature_dim < 1 or self.widen <= 0:
+            problems.append(f"InfoPro's feature_dim and widen must be positive, not {self.feature_dim}, {self.widen}.")
         if problems:
             raise InputError(listed(problems))
 
@@ -78,7 +83,7 @@ class InfoPro(Method):
         prediction = (1 - position) * self.prediction[0] + position * self.prediction[1]
         terms = []
         if reconstruction > 0:
-            terms.append(_reconstruction_term(site, context, reconstruction))
+            terms.append(self._reconstruction_term(site, context, reconstruction))
         if prediction > 0:
             terms.append(self._task_term(site, context, head, prediction))
         if not terms:
@@ -104,6 +109,7 @@ class InfoPro(Method):
 
     def _task_term(self, site: Site, context: Context, head: nn.Module | None, weight: float) -> Term:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
+        from locallearn.auxiliary.feature_map import map_shape
         from locallearn.losses.supervised_contrastive import supervised_contrastive
         from locallearn.objective import Term, prediction_term, require_labels
 
@@ -115,7 +121,8 @@ class InfoPro(Method):
                 self.feature_dim if contrastive else task.num_outputs,
                 layers=self.head,
                 feature_dim=self.feature_dim,
-                final_channels=context.units[-1].out_shape[0],
+                final_channels=map_shape(context.units[-1].out_shape)[0],
+                widen=self.widen,
             )
         if not contrastive:
             return prediction_term(head, task, weight=weight)
@@ -126,37 +133,46 @@ class InfoPro(Method):
 
         return Term("contrastive", head, contrastive_loss, weight=weight)
 
+    def _reconstruction_term(self, site: Site, context: Context, weight: float) -> Term:
+        from locallearn.auxiliary.image_decoder import ImageDecoder
+        from locallearn.losses.reconstruction import reconstruction
+        from locallearn.objective import Term
 
-def _reconstruction_term(site: Site, context: Context, weight: float) -> Term:
-    from locallearn.auxiliary.image_decoder import ImageDecoder
-    from locallearn.losses.reconstruction import reconstruction
-    from locallearn.objective import Term
+        def reconstruction_loss(output: Tensor, batch: Batch) -> Tensor:
+            return reconstruction(output, batch.images)
 
-    def reconstruction_loss(output: Tensor, batch: Batch) -> Tensor:
-        return reconstruction(output, batch.images)
-
-    return Term("reconstruction", ImageDecoder(site.shape, context.image_shape), reconstruction_loss, weight=weight)
+        decoder = ImageDecoder(site.shape, context.image_shape, widen=self.widen)
+        return Term("reconstruction", decoder, reconstruction_loss, weight=weight)
 
 
-PUBLISHED_WEIGHTS: dict[tuple[str, str, int], dict[str, tuple[float, float]]] = {
-    (network, dataset, num_blocks): {"reconstruction": (x1, x2), "prediction": (y1, y2)}
-    for network, dataset, num_blocks, x1, y1, x2, y2 in (
-        ("resnet32", "cifar10", 2, 5.0, 1.0, 0.0, 0.0),
-        ("resnet32", "cifar10", 4, 6.0, 0.0, 1.0, 2.0),
-        ("resnet32", "cifar10", 8, 5.0, 0.0, 0.0, 2.0),
-        ("resnet32", "cifar10", 16, 5.0, 0.05, 0.2, 0.5),
-        ("resnet110", "cifar10", 2, 5.0, 0.5, 0.0, 0.0),
-        ("resnet110", "cifar10", 4, 1.0, 0.0, 0.0, 1.0),
-        ("resnet110", "cifar10", 8, 5.0, 0.0, 0.0, 1.0),
-        ("resnet110", "cifar10", 16, 5.0, 0.0, 0.5, 1.0),
-        ("resnet110", "stl10", 2, 10.0, 1.0, 0.0, 0.0),
-        ("resnet110", "stl10", 4, 20.0, 0.2, 5.0, 2.0),
-        ("resnet110", "stl10", 8, 20.0, 0.2, 5.0, 1.0),
-        ("resnet110", "stl10", 16, 20.0, 0.5, 10.0, 0.1),
-        ("resnet110", "svhn", 2, 1.0, 0.1, 0.0, 0.0),
-        ("resnet110", "svhn", 4, 5.0, 0.0, 0.5, 1.0),
-        ("resnet110", "svhn", 8, 5.0, 0.0, 0.5, 2.0),
-        ("resnet110", "svhn", 16, 5.0, 0.2, 0.5, 1.0),
+PUBLISHED_WEIGHTS: dict[tuple[str, str, int, str], dict[str, tuple[float, float]]] = {
+    (network, dataset, num_blocks, preset): {"reconstruction": (x1, x2), "prediction": (y1, y2)}
+    for network, dataset, num_blocks, preset, x1, y1, x2, y2 in (
+        ("resnet32", "cifar10", 2, "infopro", 5.0, 1.0, 0.0, 0.0),
+        ("resnet32", "cifar10", 4, "infopro", 6.0, 0.0, 1.0, 2.0),
+        ("resnet32", "cifar10", 8, "infopro", 5.0, 0.0, 0.0, 2.0),
+        ("resnet32", "cifar10", 16, "infopro", 5.0, 0.05, 0.2, 0.5),
+        ("resnet110", "cifar10", 2, "infopro", 5.0, 0.5, 0.0, 0.0),
+        ("resnet110", "cifar10", 4, "infopro", 1.0, 0.0, 0.0, 1.0),
+        ("resnet110", "cifar10", 8, "infopro", 5.0, 0.0, 0.0, 1.0),
+        ("resnet110", "cifar10", 16, "infopro", 5.0, 0.0, 0.5, 1.0),
+        ("resnet110", "cifar10", 2, "infopro_balanced", 5.0, 0.1, 0.0, 0.0),
+        ("resnet110", "cifar10", 3, "infopro_balanced", 5.0, 0.0, 5.0, 0.1),
+        ("resnet110", "cifar10", 4, "infopro_balanced", 5.0, 0.0, 5.0, 0.1),
+        ("resnet110", "stl10", 2, "infopro", 10.0, 1.0, 0.0, 0.0),
+        ("resnet110", "stl10", 4, "infopro", 20.0, 0.2, 5.0, 2.0),
+        ("resnet110", "stl10", 8, "infopro", 20.0, 0.2, 5.0, 1.0),
+        ("resnet110", "stl10", 16, "infopro", 20.0, 0.5, 10.0, 0.1),
+        ("resnet110", "stl10", 2, "infopro_balanced_stl10", 20.0, 1.0, 0.0, 0.0),
+        ("resnet110", "stl10", 3, "infopro_balanced_stl10", 20.0, 0.5, 5.0, 2.0),
+        ("resnet110", "stl10", 4, "infopro_balanced_stl10", 20.0, 0.5, 10.0, 1.0),
+        ("resnet110", "svhn", 2, "infopro", 1.0, 0.1, 0.0, 0.0),
+        ("resnet110", "svhn", 4, "infopro", 5.0, 0.0, 0.5, 1.0),
+        ("resnet110", "svhn", 8, "infopro", 5.0, 0.0, 0.5, 2.0),
+        ("resnet110", "svhn", 16, "infopro", 5.0, 0.2, 0.5, 1.0),
     )
 }
-"""The authors' weights (InfoPro-Pytorch, comand.sh) by network, data set and K; `InfoPro(**PUBLISHED_WEIGHTS[...])`."""
+"""The authors' weights by network, data set, K and preset of cuts; `InfoPro(**PUBLISHED_WEIGHTS[...])`.
+
+Source: blackfeather-wang/InfoPro-Pytorch at a38362a, comand.sh.
+"""

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 class PredSim(Method):
     r"""Similarity matching and prediction.
 
-    $L_k = (1-\beta)\,\mathrm{CE}(p_k(h_k), y) + \beta\,\frac{1}{B^2}\sum_{ij}(S(s_k(h_k))_{ij} - S(y)_{ij})^2$, where
-    $p_k$ is a pooled linear classifier, $s_k$ a 3x3 convolution and $S$ the cosine similarity of the samples.
+    .. math::
+        L_k = (1-\beta)\,\mathrm{CE}(p_k(h_k), y) + \beta\,\frac{1}{B^2}\sum_{ij}(S(s_k(h_k))_{ij} - S(y)_{ij})^2
+
+    where :math:`p_k` is a pooled linear classifier, :math:`s_k` a 3x3 convolution and S the cosine similarity of the
+    batch's samples.
 
     Source: Nokland, Eidnes. Training Neural Networks with Local Error Signals. ICML 2019. Authors' code:
         anokland/local-loss, train.py. The default is the form of Ma et al., ICLR 2024 (ChenxiangMA/AugLocal).
@@ -30,19 +33,24 @@ class PredSim(Method):
         dropout between blocks belongs to the network here. `last_weight` is 0.01 in the authors' code.
 
     Args:
-        head: `"auglocal"`: pooled to at most 512 features, default initialisation. `"original"`: at most 4096,
-            classifier weights start at zero.
+        head: `"auglocal"`: AugLocal's initialisation. `"original"`: the authors'; classifier weights start at zero.
+        pooled_features: At most so many values reach the classifier; None for the form's own 512 (`"auglocal"`) or 4096
+            (`"original"`; the authors take 2048 on CIFAR-10).
         beta: Weight of the similarity loss, in [0, 1].
         last_weight: Weight of the network's own output loss.
     """
 
     head: Literal["auglocal", "original"] = "auglocal"
+    pooled_features: int | None = None
     beta: float = 0.99
     last_weight: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.beta <= 1:
             raise InputError(f"PredSim's beta is a share between 0 and 1, not {self.beta}.")
+        if self.pooled_features is not None and self.pooled_features < 1:
+            raise InputError(f"PredSim's pooled_features must be at least 1, not {self.pooled_features}.")
         if not self.last_weight > 0:
             raise InputError(f"PredSim's last_weight must be positive, not {self.last_weight}.")
 
@@ -67,10 +75,12 @@ class PredSim(Method):
             return similarity_matching(output, task.labels(batch.targets), task.num_outputs)
 
         original = self.head == "original"
-        similarity = (SimilarityConv.original if original else SimilarityConv.auglocal)(site.shape)
-        if head is None:
-            head = (PooledLinear.original if original else PooledLinear.auglocal)(site.shape, task.num_outputs)
-        return WeightedTerms(
-            Term("similarity", similarity, similarity_loss, weight=self.beta),
-            prediction_term(head, task, weight=1 - self.beta),
-        )
+        terms = []
+        if self.beta > 0:
+            similarity = (SimilarityConv.original if original else SimilarityConv.auglocal)(site.shape)
+            terms.append(Term("similarity", similarity, similarity_loss, weight=self.beta))
+        if self.beta < 1:
+            most = self.pooled_features or (4096 if original else 512)
+            head = head or PooledLinear(site.shape, task.num_outputs, threshold=most, zero_weight=original)
+            terms.append(prediction_term(head, task, weight=1 - self.beta))
+        return WeightedTerms(*terms)

@@ -16,7 +16,7 @@ class BasicBlock(nn.Module):
     """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
-        """Builds the block.
+        """Convolutions and BatchNorm.
 
         Args:
             channels: Channels of the input.
@@ -37,7 +37,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Applies the block.
+        """The block's output.
 
         Args:
             x: (B, channels, H, W).
@@ -58,16 +58,13 @@ class CifarResNet(nn.Module):
     starts at 1 and 0, the classifier at PyTorch's default. With ten classes 32 layers have 466,906 parameters, 110 have
     1,730,714.
 
-    Source:
-        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-
-    Departures:
-        Projection shortcuts (option B) where the paper's CIFAR networks subsample and pad with zeros (option A), as the
-        released codes of InfoPro (Wang et al., ICLR 2021) and its successors do.
+    Source: He et al. Deep Residual Learning for Image Recognition. CVPR 2016, section 4.2.
+    Departures: Projection shortcuts (option B) where the paper's CIFAR networks subsample and pad with zeros (option
+        A), as the released codes of InfoPro (Wang et al., ICLR 2021) and its successors do.
     """
 
     def __init__(self, blocks_per_stage: int, num_classes: int, in_channels: int) -> None:
-        """Builds the network.
+        """Stem, stages and classifier with their initial weights.
 
         Args:
             blocks_per_stage: n; the network has 6n + 2 layers.

@@ -30,7 +30,7 @@ OWN = {
 
 
 def names() -> dict[str, str]:
-    """What :func:`build` understands; imports no library.
+    """What `build` understands; imports no library.
 
     Returns:
         One line about each name, the three open kinds last.
@@ -44,12 +44,11 @@ def names() -> dict[str, str]:
 
 
 def build(name: str, num_classes: int, **options: Any) -> nn.Module:
-    """Builds a network with random weights.
+    """A network with random weights.
 
     Args:
-        name: One of ours (``resnet20``, ``resnet32``, ``resnet44``, ``resnet56``, ``resnet110``), ``torchvision:NAME``
-        or a
-            bare torchvision name that we lack, ``timm:NAME``, or ``package.module:function``.
+        name: One of ours (`resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110`), `torchvision:NAME` or a bare
+            torchvision name that we lack, `timm:NAME`, or `package.module:function`.
         num_classes: Outputs.
         **options: Handed to the network's constructor.
 
@@ -57,11 +56,10 @@ def build(name: str, num_classes: int, **options: Any) -> nn.Module:
         The network.
 
     Raises:
-        InputError: If the name is unknown, its library missing, an option illegal, or what a function returned no
-        module.
+        InputError: The name is unknown, its library missing, an option illegal, or what a function returned no module.
     """
     if num_classes < 1:
-        raise InputError(f"a network needs at least 1 class, got num_classes={num_classes}")
+        raise InputError(f"num_classes must be at least 1, not {num_classes}.")
     if name in OWN:
         return _call(name, getattr(importlib.import_module(OWN[name].module), name), num_classes, options)
     library, colon, rest = name.partition(":")
@@ -80,17 +78,17 @@ def _call(name: str, function: Callable[..., Any], num_classes: int, options: di
     try:
         signature = inspect.signature(function)
     except ValueError as error:
-        raise InputError(f"{name!r} is no function that builds a network: {error}") from error
+        raise InputError(f"{name!r} is no function that builds a network ({error}).") from error
     try:
         bound = signature.bind(num_classes=num_classes, **options)
     except TypeError as error:
         raise InputError(
-            f"network {name!r} cannot be called with num_classes and {_quoted(options)}: {error}; "
-            f"its options are {_quoted(p for p in signature.parameters if p != 'num_classes')}"
+            f"The network {name!r} cannot be called with num_classes and {_quoted(options)}: {error}; "
+            f"its options are {_quoted(p for p in signature.parameters if p != 'num_classes')}."
         ) from error
     network = function(*bound.args, **bound.kwargs)
     if not isinstance(network, nn.Module):
-        raise InputError(f"{name!r} must return a torch.nn.Module, it returned {type(network).__name__}")
+        raise InputError(f"{name!r} must return a torch.nn.Module, not {type(network).__name__}.")
     return network
 
 
@@ -107,21 +105,21 @@ def _timm(name: str, model: str, num_classes: int, options: dict[str, Any]) -> n
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise InputError(f"network {name!r} needs timm: pip install 'locallearn[timm]'") from error
+        raise InputError(f"The network {name!r} needs timm: pip install 'locallearn[timm]'.") from error
     if not timm.is_model(model):
         raise _unknown(name, model, timm.list_models())
     return _built(name, timm.models.model_entrypoint(model), {"pretrained": False, "num_classes": num_classes}, options)
 
 
 def _built(name: str, constructor: Callable[..., Any], fixed: dict[str, Any], options: dict[str, Any]) -> nn.Module:
-    legal = f"its options are {_quoted(_options(constructor))}"
+    legal = f"its options are {_quoted(_options(constructor))}."
     clashes = options.keys() & {*fixed, "weights", "pretrained"}
     if clashes:
-        raise InputError(f"network {name!r}: {_quoted(clashes)} cannot be set, weights start at random; {legal}")
+        raise InputError(f"The network {name!r} takes no {_quoted(clashes)}, its weights start at random; {legal}")
     try:
         return constructor(**fixed, **options)
     except (TypeError, ValueError) as error:
-        raise InputError(f"network {name!r} cannot be built with {_quoted(options)}: {error}; {legal}") from error
+        raise InputError(f"The network {name!r} cannot be built with {_quoted(options)}: {error}; {legal}") from error
 
 
 def _options(constructor: Callable[..., Any]) -> list[str]:
@@ -138,7 +136,8 @@ def _imported(name: str, module_name: str, function_name: str) -> Callable[..., 
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise InputError(
-            f"network {name!r}: importing {module_name} failed: {error}; is its folder on PYTHONPATH? Use {_KINDS}"
+            f"The network {name!r} cannot be imported from {module_name} ({error}): is its folder on PYTHONPATH? "
+            f"Use {_KINDS}."
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
@@ -148,8 +147,8 @@ def _imported(name: str, module_name: str, function_name: str) -> Callable[..., 
 
 def _unknown(name: str, model: str, known: Iterable[str]) -> InputError:
     close = difflib.get_close_matches(model, list(known), n=3)
-    hint = f"did you mean {' or '.join(close)}? Use" if close else "use"
-    return InputError(f"unknown network {name!r}: {hint} {_KINDS}")
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
+    return InputError(f"There is no network {name!r}.{hint} Use {_KINDS}.")
 
 
 def _quoted(words: Iterable[str]) -> str:

@@ -55,16 +55,22 @@ class Block(nn.Module):
         Returns:
             Each name once, also where the network knows a parameter by several.
         """
+        used = {id(parameter) for parameter in self.parameters_used()}
+        return [name for name, parameter in self._network[0].named_parameters() if id(parameter) in used]
+
+    def parameters_used(self) -> list[nn.Parameter]:
+        """The network's parameters that the block uses now.
+
+        Returns:
+            Each parameter once.
+        """
         network = self._network[0]
-        names = dict(network.named_parameters())
-        found = [
-            f"{path}.{name}"
-            for path in self.modules_called
-            for name, _ in network.get_submodule(path).named_parameters()
-        ]
-        used = {id(network.get_parameter(name)) for name in found}
-        used |= {id(names[name]) for name in self._attributes if name in names}
-        return [name for name, parameter in names.items() if id(parameter) in used]
+        found = [p for path in self.modules_called for p in network.get_submodule(path).parameters()]
+        for name in self._attributes:
+            owner, _, attribute = name.rpartition(".")
+            value = getattr(network.get_submodule(owner), attribute)
+            found += [value] if isinstance(value, nn.Parameter) else []
+        return list(dict.fromkeys(found))
 
     @override
     def extra_repr(self) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any, Literal
 
 import torch
@@ -74,8 +75,9 @@ def partition(
 ) -> Partition:
     """Cut a network into blocks whose chain equals it bit for bit.
 
-    The network is traced, not changed: its blocks read its own modules at every call. Equality is checked on the
-    example in evaluation mode (not on fake tensors); training flags and buffers are as before afterwards.
+    The network is traced, not changed: its blocks read its own modules at every call. Equality is checked on
+    random numbers of the example's shape in evaluation mode (not on fake tensors); training flags and buffers are as
+    before afterwards.
 
     Args:
         network: Any module that torch.fx can trace; parts inside that it cannot trace stay whole.
@@ -99,6 +101,19 @@ def partition(
         ['0']
     """
     _check_request(network, example, num_blocks, split_points, preset)
+    with _keeping_buffers(network, example):
+        return _partition(network, example, num_blocks, balance, split_points, preset, chain)
+
+
+def _partition(
+    network: nn.Module,
+    example: Tensor,
+    num_blocks: int | None,
+    balance: str,
+    split_points: Sequence[str] | None,
+    preset: str | None,
+    chain: Sequence[nn.Module] | None,
+) -> Partition:
     if chain is not None:
         traced = chained_units(network, example, list(chain))
     else:
@@ -112,6 +127,19 @@ def partition(
     else:
         sizes = _sizes(network, example, traced, num_blocks or 1, balance)
     return _assemble(network, example, traced, sizes)
+
+
+@contextmanager
+def _keeping_buffers(network: nn.Module, example: Tensor) -> Iterator[None]:
+    """Restore all buffers afterwards; fake ones have no values to restore."""
+    real = not isinstance(example, FakeTensor)
+    before = [(buffer, buffer.clone()) for buffer in network.buffers()] if real else []
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
 
 
 def _check_request(
@@ -236,31 +264,34 @@ def _shared_across_cuts(network: nn.Module, blocks: Sequence[Block]) -> list[str
 
 def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -> None:
     """Check the chain against the network, and have blocks that write into their input copy it."""
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    real = not isinstance(example, FakeTensor)
+    inputs = _random_like(example) if real and example.is_floating_point() else example
     with keeping_modes(network), torch.no_grad():
         network.eval()
-        state: Any = example
+        state: Any = inputs
         for block in blocks:
             state = with_activation(state, activation(state).detach())
             version = activation(state)._version
-            block.copies_input = _first_call_is_in_place(network, block)
+            block.copies_input = _starts_in_place(network, block)
             entered = activation(state)
             state = block(state)
             if entered._version != version:
                 block.copies_input = True
-        if not isinstance(example, FakeTensor):
-            _compare(network, state, network(example))
-            for name, buffer in network.named_buffers():
-                buffer.copy_(buffers[name])
+        if real:
+            _compare(network, state, network(inputs))
 
 
-def _first_call_is_in_place(network: nn.Module, block: Block) -> bool:
-    """Whether the first module writes into its input, perhaps only in training, as dropout does."""
-    if not block.modules_called:
-        return False
-    inside = network.get_submodule(block.modules_called[0]).modules()
-    first = next(module for module in inside if next(module.children(), None) is None)
-    return bool(getattr(first, "inplace", False))
+def _random_like(example: Tensor) -> Tensor:
+    """Random numbers, since an example of zeros looks the same in many wrong orders; from a generator of their own."""
+    return torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
+
+
+def _starts_in_place(network: nn.Module, block: Block) -> bool:
+    """Whether a module before the first layer with parameters writes into its input, perhaps only in training."""
+    called = (module for path in block.modules_called for module in network.get_submodule(path).modules())
+    leaves = (module for module in called if next(module.children(), None) is None)
+    leading = takewhile(lambda module: next(module.parameters(), None) is None, leaves)
+    return any(getattr(module, "inplace", False) for module in leading)
 
 
 def _compare(network: nn.Module, chained: Any, whole: Any) -> None:

@@ -16,18 +16,18 @@ from locallearn.errors import InputError
 
 
 class _Tracer(fx.Tracer):
-    """Keeps chosen modules whole, and notes in which module a trace failed."""
+    """Keeps chosen modules whole, reads buffers when called, and notes in which module a trace failed."""
+
+    proxy_buffer_attributes = True
 
     def __init__(self, whole: set[str]) -> None:
-        super().__init__(param_shapes_constant=True)
+        super().__init__()
         self.whole = whole
         self.failed: str | None = None
 
     @override
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return (
-            module_qualified_name in self.whole or super().is_leaf_module(m, module_qualified_name) or reads_training(m)
-        )
+        return module_qualified_name in self.whole or super().is_leaf_module(m, module_qualified_name)
 
     @override
     def call_module(
@@ -40,21 +40,11 @@ class _Tracer(fx.Tracer):
             raise
 
 
-def reads_training(module: nn.Module) -> bool:
-    """Whether the module's own forward looks at `self.training`, which a trace would fix once and for all.
-
-    Args:
-        module: Any module.
-
-    Returns:
-        True if the name occurs in the code of its forward.
-    """
-    code = getattr(type(module).forward, "__code__", None)
-    return code is not None and "training" in code.co_names
-
-
 def trace(network: nn.Module, whole: set[str]) -> fx.Graph:
-    """Trace the network; modules that cannot be traced are kept whole and added to `whole`.
+    """Trace the network.
+
+    Modules that cannot be traced, or whose forward differs between training and evaluation, are kept whole and added to
+    `whole`: a trace fixes such choices once and for all.
 
     Args:
         network: Any module.
@@ -67,21 +57,43 @@ def trace(network: nn.Module, whole: set[str]) -> fx.Graph:
         InputError: The network's own forward cannot be traced, or takes another path in training.
     """
     while True:
-        tracer = _Tracer(whole)
-        try:
-            graph = tracer.trace(network)
-            break
-        except Exception as error:
-            if tracer.failed is None:
-                raise InputError(_untraceable(network, error)) from error
-            whole.add(tracer.failed)
-    if reads_training(network) and _outline(graph) != _outline_in_other_mode(network, whole):
-        raise InputError(
-            f"The forward of {type(network).__name__} takes another path in training than in evaluation (it reads "
-            "self.training), so its blocks cannot follow train() and eval(). Move that choice into a submodule, or "
-            "give the modules by hand: partition(network, example, chain=[network.stem, ..., network.head])."
-        )
-    return graph
+        graph = _trace_in(network, whole, training=False)
+        changing = _first_difference(graph, _trace_in(network, whole, training=True))
+        if changing is None:
+            return graph
+        if changing == "" or changing in whole:
+            raise InputError(
+                f"The forward of {type(network).__name__} takes another path in training than in evaluation, so its "
+                "blocks cannot follow train() and eval(). Move that choice into a submodule, or give the modules by "
+                "hand: partition(network, example, chain=[network.stem, ..., network.head])."
+            )
+        kind = type(network.get_submodule(changing))
+        whole |= {name for name, module in network.named_modules() if type(module) is kind}
+
+
+def _trace_in(network: nn.Module, whole: set[str], *, training: bool) -> fx.Graph:
+    with keeping_modes(network):
+        network.train(training)
+        while True:
+            tracer = _Tracer(whole)
+            try:
+                return tracer.trace(network)
+            except Exception as error:
+                if tracer.failed is None or tracer.failed in whole:
+                    raise InputError(_untraceable(network, error)) from error
+                whole.add(tracer.failed)
+
+
+def _first_difference(one: fx.Graph, other: fx.Graph) -> str | None:
+    """Name of the module whose forward differs between two traces, `""` for the network itself, None if none does."""
+    for left, right in zip(one.nodes, other.nodes, strict=False):
+        if _text(left) != _text(right):
+            return _owner(left)
+    return None if len(one.nodes) == len(other.nodes) else ""
+
+
+def _text(node: fx.Node) -> str:
+    return re.sub(r"_tensor_constant\d+(_\d+)?", "constant", str(node.format_node()))
 
 
 def _untraceable(network: nn.Module, error: Exception) -> str:
@@ -91,16 +103,6 @@ def _untraceable(network: nn.Module, error: Exception) -> str:
         "Give its modules by hand, in the order in which they are applied: "
         "partition(network, example, chain=[network.stem, ..., network.head])."
     )
-
-
-def _outline(graph: fx.Graph) -> list[str]:
-    return [str(node.format_node()) for node in graph.nodes]
-
-
-def _outline_in_other_mode(network: nn.Module, whole: set[str]) -> list[str]:
-    with keeping_modes(network):
-        network.train(not network.training)
-        return _outline(_Tracer(whole).trace(network))
 
 
 @contextmanager
@@ -199,8 +201,11 @@ def repeated_blocks(network: nn.Module, graph: fx.Graph, values: Values) -> set[
 
 
 def _owner(node: fx.Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    return next(reversed(stack.values()))[0] if stack else ""
+    """Name of the module in whose forward a node was recorded; a called module stands on the stack itself."""
+    names = [name for name, _ in (node.meta.get("nn_module_stack") or {}).values()]
+    if node.op == "call_module":
+        names = names[:-1]
+    return names[-1] if names else ""
 
 
 def owner(node: fx.Node) -> str:

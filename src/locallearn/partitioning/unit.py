@@ -38,15 +38,13 @@ class TracedUnits:
     """A traced network with the places of its units.
 
     Args:
-        graph: Nodes in the order of execution.
-        nodes: Those nodes.
+        nodes: Nodes in the order of execution.
         bounds: `bounds[i]` is the index of the first node of unit i; the last entry that of the head.
         carriers: `carriers[i]` is the node whose value enters unit i (the head for the last).
         units: The units.
         whole: Modules kept whole because they could not be traced.
     """
 
-    graph: fx.Graph
     nodes: tuple[fx.Node, ...]
     bounds: tuple[int, ...]
     carriers: tuple[fx.Node, ...]
@@ -119,7 +117,7 @@ def _cut(
     network: nn.Module, graph: fx.Graph, values: Values, blocks: set[str], untraceable: tuple[str, ...]
 ) -> TracedUnits:
     nodes = tuple(graph.nodes)
-    starts = [index for index, node in enumerate(nodes) if _starts_unit(network, node, blocks)]
+    starts = [index for index, node in enumerate(nodes) if _starts_unit(network, node)]
     legal = _legal_places(nodes, values)
     head = _head_start(network, nodes, values, starts)
     bounds = [0]
@@ -155,7 +153,7 @@ def _units(
             same_resolution = shapes[index + 1][1:] == before.out_shape[1:]
             stage = before.stage + (not (same_parent and same_resolution))
         units.append(Unit(index, name, stage, shapes[index], shapes[index + 1]))
-    return TracedUnits(graph, nodes, tuple(bounds), carriers, tuple(units), untraceable)
+    return TracedUnits(nodes, tuple(bounds), carriers, tuple(units), untraceable)
 
 
 def _parent(name: str) -> str:
@@ -219,7 +217,7 @@ def _is_block(node: fx.Node, blocks: set[str]) -> bool:
     return node.op == "call_module" and str(node.target) in blocks
 
 
-def _starts_unit(network: nn.Module, node: fx.Node, blocks: set[str]) -> bool:
+def _starts_unit(network: nn.Module, node: fx.Node) -> bool:
     if node.op == "call_module":
         module = network.get_submodule(str(node.target))
         if type(module).__module__ in _NORM_MODULES:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from locallearn.recipes.load import checked, dumped, load, names, read, save
 from locallearn.recipes.recipe import Recipe
+from locallearn.recipes.stored import differences
 
-__all__ = ["Recipe", "checked", "dumped", "load", "names", "read", "save"]
+__all__ = ["Recipe", "checked", "differences", "dumped", "load", "names", "read", "save"]

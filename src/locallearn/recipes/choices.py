@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
 from locallearn.abstract_method import Method
-from locallearn.datasets.spec import find_spec
+from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.methods import method_class
 from locallearn.networks import names as network_names
@@ -52,11 +52,13 @@ def checked_dataset(name: str) -> str:
     """A data set's name, if there is such a data set.
 
     Args:
-        name: A key of `locallearn.datasets.spec.SPECS`.
+        name: A key of `locallearn.datasets.registry.SPECS`.
 
     Returns:
         The name.
 
+    Raises:
+        InputError: There is none of that name.
     """
     return find_spec(name).name
 
@@ -71,12 +73,12 @@ def checked_network(name: str) -> str:
         The name.
 
     Raises:
-        InputError: Neither.
+        InputError: The name is neither.
     """
     own = [known for known in network_names() if ":" not in known]
     if name not in own and not re.fullmatch(r"[\w.]+:[\w.\-/]+", name):
         raise InputError(
-            f"there is no network {name!r}.{suggestion(name, own)} The networks are {', '.join(network_names())}"
+            f"There is no network {name!r}.{suggestion(name, own)} The networks are {', '.join(network_names())}."
         )
     return name
 
@@ -91,10 +93,10 @@ def checked_device(name: str) -> str:
         The name.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The name is none of these.
     """
     if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", name):
-        raise InputError(f"there is no device {name!r}: use auto, cpu, cuda, cuda:1, mps or xpu")
+        raise InputError(f"There is no device {name!r}: use auto, cpu, cuda, cuda:1, mps or xpu.")
     return name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from locallearn import atomic_file
 from locallearn.errors import InputError, listed
 from locallearn.recipes.choices import suggestion
 from locallearn.recipes.problems import problems
@@ -38,7 +39,7 @@ def load(recipe: str | Path) -> Recipe:
     Raises:
         InputError: There is no such recipe, it is no TOML, or some of its keys or values are refused; all are named.
     """
-    return checked(read(recipe), where=f"recipe {str(recipe)!r}")
+    return checked(read(recipe), where=f"The recipe {str(recipe)!r}")
 
 
 def read(recipe: str | Path) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def read(recipe: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"recipe {str(recipe)!r} is not TOML: {error}") from error
+        raise InputError(f"The recipe {str(recipe)!r} is not TOML ({error}).") from error
 
 
 def checked(tables: dict[str, Any], *, where: str) -> Recipe:
@@ -92,13 +93,16 @@ def dumped(recipe: Recipe) -> str:
 
 
 def save(recipe: Recipe, path: Path) -> None:
-    """Write a recipe as TOML, every default written out.
+    """Write a recipe as TOML, every default written out, whole or not at all.
 
     Args:
         recipe: The recipe.
         path: File to write; its folder must exist.
+
+    Raises:
+        OSError: The file cannot be written.
     """
-    path.write_text(dumped(recipe), encoding="utf-8")
+    atomic_file.write(path, dumped(recipe).encode())
 
 
 def _text(recipe: str | Path) -> str:
@@ -107,12 +111,12 @@ def _text(recipe: str | Path) -> str:
         return (resources.files("locallearn.recipes") / f"{name}.toml").read_text(encoding="utf-8")
     if not name.endswith(".toml"):
         raise InputError(
-            f"there is no recipe {name!r}.{suggestion(name, names())} The recipes are {', '.join(names())}; "
-            "your own is given as a path that ends in .toml"
+            f"There is no recipe {name!r}.{suggestion(name, names())} The recipes are {', '.join(names())}; "
+            "your own is given as a path that ends in .toml."
         )
     try:
         return Path(recipe).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {name!r}; without a file there are {', '.join(names())}") from error
+        raise InputError(f"There is no file {name!r}; without a file there are {', '.join(names())}.") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"recipe {name!r} cannot be read: {error}") from error
+        raise InputError(f"The recipe {name!r} cannot be read ({error}).") from error

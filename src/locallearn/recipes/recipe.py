@@ -95,11 +95,11 @@ class PartitionSection(Section):
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         if self.num_blocks is None and self.split_points is None:
-            raise ValueError("give num_blocks, or split_points to name the modules after which blocks end")
+            raise ValueError("Give num_blocks, or split_points to name the modules after which blocks end.")
         if self.split_points is not None and (self.num_blocks is not None or self.preset is not None):
             raise ValueError(
                 "split_points already says where to cut: leave num_blocks and preset out "
-                "(as flags: --num-blocks None --partition.preset None)"
+                "(as flags: --num-blocks None --partition.preset None)."
             )
         return self
 
@@ -143,7 +143,7 @@ class ScheduleSection(Section):
     """
 
     name: Literal["warmup_cosine", "cosine", "step", "poly", "constant"] = "warmup_cosine"
-    """The rule; `warmup_cosine` is the released code's and reaches 0 in the last epoch."""
+    """The rule; `warmup_cosine` is the released code's and reaches 0 in the last epoch after the warm-up."""
     warmup_epochs: Count = 10
     """Epochs of `warmup_cosine` that blend in from `warmup_start`."""
     warmup_start: NotNegative = 0.01
@@ -158,9 +158,9 @@ class ScheduleSection(Section):
     @model_validator(mode="after")
     def _milestones(self) -> Self:
         if self.name == "step" and not self.milestones:
-            raise ValueError('name = "step" needs milestones, such as milestones = [80, 120]')
+            raise ValueError('name = "step" needs milestones, such as milestones = [80, 120].')
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones {list(self.milestones)} must rise")
+            raise ValueError(f"milestones {list(self.milestones)} must rise.")
         return self
 
 
@@ -206,9 +206,9 @@ class TrainingSection(Section):
     def _agree(self) -> Self:
         problems = []
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
-            problems.append("nesterov needs momentum above 0: set nesterov = false")
+            problems.append("nesterov needs momentum above 0: set nesterov = false.")
         if self.clip_norm is not None and self.clip_value is not None:
-            problems.append("clip_norm and clip_value exclude each other: keep one")
+            problems.append("clip_norm and clip_value exclude each other: keep one.")
         if problems:
             raise ValueError(listed(problems))
         return self

@@ -1,10 +1,10 @@
 """Training of complete recipes: a convenience over `LocalModel`, with checkpoints, metrics and evaluation."""
 
 from locallearn.training.evaluation import Accuracy, evaluate
-from locallearn.training.loop import train
 from locallearn.training.network_file import load_network, save_network
 from locallearn.training.progress import Bar, Lines, Progress, Silent, for_stream
 from locallearn.training.summary import Summary
+from locallearn.training.train import train
 
 __all__ = [
     "Accuracy",

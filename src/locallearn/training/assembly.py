@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from locallearn.datasets.batches import Batches
 from locallearn.datasets.loading import load
@@ -16,10 +17,16 @@ from locallearn.networks import build
 from locallearn.partitioning import partition
 from locallearn.tasks import Classification
 from locallearn.training.evaluation import evaluating
+from locallearn.training.out_of_memory import is_out_of_memory, memory_explained
+from locallearn.training.random_state import determinism_explained, is_nondeterministic
 
 if TYPE_CHECKING:
-    from locallearn.datasets.description import DatasetSpec
+    from locallearn.datasets.image_set import Splits
+    from locallearn.datasets.spec import DatasetSpec
     from locallearn.recipes.recipe import Recipe
+
+ASSEMBLING = "while data and network were put together"
+SMALLER = "Take a smaller network or data set, or another --device."
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,29 +60,23 @@ def assemble(recipe: Recipe) -> Assembly:
         Its parts.
 
     Raises:
-        InputError: The data cannot be read, or data, network, cut and method do not fit each other.
+        InputError: The data cannot be read, or data, network, cut, method and batch size do not fit each other.
+        TrainingStopped: Memory ran out, or an operator has no deterministic form though the recipe asks for it.
     """
     device = find_device(recipe.device)
-    section = recipe.dataset
-    splits = load(
-        section.name,
-        recipe.data,
-        download=section.download,
-        validation=section.validation,
-        seed=recipe.seed,
-        num_classes=section.num_classes,
-    )
-    spec = splits.spec
-    model = build_model(recipe, spec, device)
-    common = {"spec": spec, "seed": recipe.seed, "device": device}
-    size = recipe.training.batch_size
-    augmentation = section.augmentation.over(spec.augmentation)
-    train = Batches(splits.train, size, augmentation=augmentation, shuffle=True, **common)
-    test = Batches(splits.test, size, augmentation=None, shuffle=False, **common)
-    validation = None
-    if splits.validation is not None:
-        validation = Batches(splits.validation, size, augmentation=None, shuffle=False, **common)
-    return Assembly(spec, device, model, train, validation, test)
+    with memory_explained(ASSEMBLING, remedy=SMALLER, device=device), determinism_explained():
+        section = recipe.dataset
+        splits = load(
+            section.name,
+            recipe.data,
+            download=section.download,
+            validation=section.validation,
+            seed=recipe.seed,
+            num_classes=section.num_classes,
+        )
+        model = build_model(recipe, splits.spec, device)
+        check_last_batch(model, len(splits.train), recipe.training.batch_size)
+        return Assembly(splits.spec, device, model, *_batches(recipe, splits, device))
 
 
 def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> LocalModel:
@@ -94,7 +95,8 @@ def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> Loca
     """
     classes = len(spec.classes)
     network = build(recipe.network.name, classes, **recipe.network.options)
-    example = torch.zeros(2, *spec.shape)
+    # Zeros would hide blocks in the wrong order; the global random state is the weights' alone.
+    example = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
     _check_output(network, example, classes, recipe.network.name)
     blocks = partition(network, example, **recipe.partition.model_dump())
     task = Classification(classes)
@@ -104,6 +106,29 @@ def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> Loca
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     return model.train()
+
+
+def check_last_batch(model: nn.Module, images: int, batch_size: int) -> None:
+    """Whether BatchNorm has something to average in the last batch of an epoch.
+
+    Args:
+        model: The network with its auxiliary networks.
+        images: Training images.
+        batch_size: Images in every batch but the last.
+
+    Raises:
+        InputError: The last batch has a single image and the model holds BatchNorm.
+    """
+    last = images - (images - 1) // batch_size * batch_size
+    if last != 1 or not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return
+    sizes = [*range(min(batch_size, images) - 1, 1, -1), *range(batch_size + 1, images + 1)]
+    fitting = next((size for size in sizes if images % size != 1), None)
+    remedy = "give more images" if fitting is None else f"give --batch-size {fitting}, for example"
+    raise InputError(
+        f"{images} training images in batches of {batch_size} leave one image for the last batch, from which BatchNorm "
+        f"cannot take a variance: {remedy}."
+    )
 
 
 def find_device(name: str) -> torch.device:
@@ -118,26 +143,42 @@ def find_device(name: str) -> torch.device:
     Raises:
         InputError: This machine has no such device.
     """
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        return found or torch.device("cpu")
     device = torch.device(name)
-    if device.type != "cpu" and not _present(device):
-        raise InputError(f"device {name!r} is not on this machine: use --device auto or --device cpu.")
+    if device.type == "cpu":
+        return device
+    if found is None or found.type != device.type or (device.index or 0) >= torch.accelerator.device_count():
+        raise InputError(f"The device {name!r} is not on this machine: use --device auto or --device cpu.")
     return device
 
 
-def _present(device: torch.device) -> bool:
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return found is not None and found.type == device.type and (device.index or 0) < torch.accelerator.device_count()
+def _batches(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[Batches, Batches | None, Batches]:
+    common = {"spec": splits.spec, "seed": recipe.seed, "device": device}
+    size = recipe.training.batch_size
+    augmentation = recipe.dataset.augmentation.over(splits.spec.augmentation)
+    train = Batches(splits.train, size, augmentation=augmentation, shuffle=True, **common)
+    test = Batches(splits.test, size, augmentation=None, shuffle=False, **common)
+    if splits.validation is None:
+        return train, None, test
+    return train, Batches(splits.validation, size, augmentation=None, shuffle=False, **common), test
 
 
 def _check_output(network: nn.Module, example: torch.Tensor, classes: int, name: str) -> None:
     try:
         with evaluating(network):
             output = network(example)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # networks say in ways of their own what they do not take
+        if is_out_of_memory(error) or is_nondeterministic(error):
+            raise
         taken = tuple(example.shape[1:])
-        raise InputError(f"network {name!r} does not take this data set's images of shape {taken}: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"The network {name!r} does not take this data set's images of shape {taken} ({reason})."
+        ) from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (len(example), classes):
-        raise InputError(f"network {name!r} gives {shape} for 2 images; it must give (2, {classes}): one per class.")
+        raise InputError(
+            f"The network {name!r} gives {shape} for 2 images; it must give (2, {classes}): one per class."
+        )

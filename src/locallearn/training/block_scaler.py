@@ -63,7 +63,7 @@ class BlockScaler:
         for first, second in pairwise(sorted(windows, key=lambda window: (window.start, window.stop))):
             if second.start < first.stop:
                 raise InputError(
-                    f"precision fp16 needs windows that share no block, but {tuple(first[:2])} and {tuple(second[:2])} "
+                    f"Precision fp16 needs windows that share no block, but {tuple(first[:2])} and {tuple(second[:2])} "
                     "overlap: use precision bf16 or fp32."
                 )
         self.windows = tuple(windows)

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from locallearn.atomic_file import TEMPORARY, flush_folder, flushed, rename
 from locallearn.errors import InputError, TrainingStopped, listed
 
 MANIFEST = "manifest.json"
-TEMPORARY = ".saving-"
 SET_ASIDE = "damaged-"
 NAME = re.compile(r"step-(\d{8})(?:\.(\d+))?")
 
@@ -47,12 +47,14 @@ def save(folder: Path, step: int, parts: Mapping[str, Any], *, keep: int) -> Pat
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, part in parts.items():
-            _write_part(temporary / f"{name}.pt", part)
-        _write_bytes(temporary / MANIFEST, _manifest(temporary))
-        _flush_folder(temporary)
+            with flushed(temporary / f"{name}.pt") as file:
+                torch.save(part, file)
+        manifest = _manifest(temporary)
+        with flushed(temporary / MANIFEST) as file:
+            file.write(manifest)
+        flush_folder(temporary)
         final = _free_name(folder, step)
-        os.replace(temporary, final)
-        _flush_folder(folder)
+        rename(temporary, final)
     except (OSError, RuntimeError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingStopped(_failure(folder, step, error)) from error
@@ -119,7 +121,7 @@ def latest(folder: Path, *, fall_back: bool = False) -> Path | None:
 
     Args:
         folder: Holds all checkpoints of a run.
-        fall_back: Set damaged checkpoints aside (renamed, with a warning) and take the newest sound one.
+        fall_back: Rename damaged checkpoints, with a warning, and take the newest sound one.
 
     Returns:
         Its folder, or None if the run has no checkpoint.
@@ -163,56 +165,12 @@ def prune(folder: Path, keep: int) -> None:
         _delete(path)
 
 
-def write_flushed(path: Path, content: bytes) -> None:
-    """Write a file under its name in one rename, on disk before this returns.
-
-    Args:
-        path: The file; an older one of the name is replaced.
-        content: All its bytes.
-
-    Raises:
-        OSError: The file cannot be written; an older one is as it was.
-    """
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    try:
-        _write_bytes(temporary, content)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
-
-
-def _write_part(path: Path, part: Any) -> None:
-    with path.open("wb") as file:
-        torch.save(part, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _read_part(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no common class for what it refuses
         reason = str(error).strip().splitlines()[:1]
         raise InputError(f"{path} was refused: it holds more than tensors and plain data. {''.join(reason)}") from None
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -268,5 +226,7 @@ def _failure(folder: Path, step: int, error: BaseException) -> str:
 
 def _refusal(checkpoint: Path, checkpoints: list[Path], problems: list[str]) -> str:
     older = checkpoints[: checkpoints.index(checkpoint)]
-    remedy = f"delete it to go on from {older[-1]}" if older else "start the run again in an empty folder"
+    remedy = (
+        f"give --fall-back to set it aside and go on from {older[-1]}" if older else "start the run again elsewhere"
+    )
     return f"The newest checkpoint {checkpoint} is damaged; {remedy}. {listed(problems)}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from locallearn.partitioning.tracing import keeping_modes
+
 if TYPE_CHECKING:
     from locallearn.datasets.batches import Batches
 
@@ -45,16 +47,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network: Any network.
 
     Yields:
-        Nothing.
+        None: While the network is evaluated.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with keeping_modes(network), torch.no_grad():
+        network.eval()
+        yield
 
 
 def evaluate(network: nn.Module, batches: Batches, *, before_batch: Callable[[], None] | None = None) -> Accuracy:

@@ -19,7 +19,7 @@ NEVER = torch.iinfo(torch.int64).max
 
 
 class LossGuard:
-    """Remembers the first step at which each window's loss was NaN or infinite.
+    """Memory of the first step at which each window's loss was NaN or infinite.
 
     On the CPU every step is read at once, before the optimizer acts on it. On other devices the memory stays there and
     is read every 50 steps and whenever `check` is called, so that no step waits for the device.
@@ -42,7 +42,7 @@ class LossGuard:
             step: The step they belong to, counted from 1.
 
         Raises:
-            TrainingStopped: See `check`.
+            TrainingStopped: A loss was NaN or infinite.
         """
         bad = torch.where(torch.isfinite(losses), NEVER, step)
         torch.minimum(self.first_bad, bad, out=self.first_bad)

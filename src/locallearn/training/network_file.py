@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from locallearn import atomic_file
 from locallearn.errors import InputError
-from locallearn.training.checkpoint import write_flushed
 
 
 def save_network(network: nn.Module, path: Path, *, classes: Sequence[str], title: str) -> None:
@@ -26,7 +26,7 @@ def save_network(network: nn.Module, path: Path, *, classes: Sequence[str], titl
     """
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     metadata = {"format": "pt", "title": title, "classes": json.dumps(list(classes))}
-    write_flushed(path, _same_bytes(save(tensors, metadata)))
+    atomic_file.write(path, _same_bytes(save(tensors, metadata)))
 
 
 def load_network(network: nn.Module, path: Path) -> tuple[str, ...]:
@@ -47,22 +47,18 @@ def load_network(network: nn.Module, path: Path) -> tuple[str, ...]:
             tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as a safetensors file: {error}") from None
+        raise InputError(f"{path} cannot be read as a safetensors file ({error}).") from None
     own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if own != given:
-        raise InputError(f"{path} holds another network: {_first_differences(own, given)}")
+        raise InputError(f"{path} holds another network: {_first_differences(own, given)}.")
     with torch.no_grad():
         network.load_state_dict(dict(tensors))
     return tuple(json.loads(metadata.get("classes", "[]")))
 
 
 def _same_bytes(content: bytes) -> bytes:
-    """Sort the metadata in a file's header, which safetensors writes in an order of its own each time.
-
-    Returns:
-        The file, as long as it was.
-    """
+    # Metadata in sorted order: safetensors writes it in an order of its own each time.
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

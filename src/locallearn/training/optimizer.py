@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def build(groups: Mapping[str, Sequence[nn.Parameter]], training: TrainingSection) -> optim.Optimizer:
-    """SGD with (Nesterov) momentum or AdamW, with multi-tensor updates.
+    """SGD with (Nesterov) momentum or AdamW, with fused updates.
 
     Args:
         groups: Parameters by `"blocks"`, `"auxiliary"` and `"cascades"`; empty groups are left out.
@@ -33,7 +33,7 @@ def build(groups: Mapping[str, Sequence[nn.Parameter]], training: TrainingSectio
         for name, parameters in groups.items()
         if parameters
     ]
-    common = {"weight_decay": training.weight_decay, "foreach": True}
+    common = {"weight_decay": training.weight_decay, "fused": True}
     if training.optimizer == "adamw":
         return optim.AdamW(settings, betas=training.betas, **common)
     return optim.SGD(settings, momentum=training.momentum, nesterov=training.nesterov, **common)

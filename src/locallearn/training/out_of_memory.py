@@ -15,18 +15,27 @@ from locallearn.training.loss_guard import described
 if TYPE_CHECKING:
     from locallearn.local_model import LocalModel
 
+IN_TRAINING = (
+    "Cut the network into more blocks (--num-blocks), or take smaller batches and add their gradients up "
+    "(--batch-size with --training.accumulate)."
+)
+"""What to do about it in training."""
+
 
 @contextmanager
-def memory_explained(model: LocalModel, batch_size: int, device: torch.device) -> Iterator[None]:
-    """Turn out-of-memory errors into a message with block, batch, peak and remedies.
+def memory_explained(
+    activity: str, *, remedy: str, device: torch.device, model: LocalModel | None = None
+) -> Iterator[None]:
+    """Turn out-of-memory errors into a message with place, peak and remedy.
 
     Args:
-        model: What is trained; its `active_window` tells where it was.
-        batch_size: Images per batch.
-        device: Where the model is.
+        activity: What is being done, such as `"with batches of 128"`.
+        remedy: What to do instead, in one sentence.
+        device: Where it is done.
+        model: What is trained, if anything is; its `active_window` tells where it was.
 
     Yields:
-        Nothing.
+        None: While memory may run out.
 
     Raises:
         TrainingStopped: Memory ran out.
@@ -34,20 +43,30 @@ def memory_explained(model: LocalModel, batch_size: int, device: torch.device) -
     try:
         yield
     except Exception as error:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        active = model.active_window
-        place = "outside the blocks" if active is None else f"in {described(model.windows[active])}"
+        place = "" if model is None else f" {_place(model)}"
         raise TrainingStopped(
-            f"Memory ran out on {device} {place}, with {len(model.partition.blocks)} blocks and batches of "
-            f"{batch_size}; the peak was {_peak(device)}. Cut the network into more blocks (--num-blocks), or take "
-            "smaller batches and add their gradients up (--batch-size with --training.accumulate)."
+            f"Memory ran out on {device}{place} {activity}; the peak was {_peak(device)}. {remedy}"
         ) from None
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator has no class of its own for this.
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; the CPU's allocator has no class of its own for it.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        True if it does.
+    """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _place(model: LocalModel) -> str:
+    active = model.active_window
+    where = "outside the blocks" if active is None else f"in {described(model.windows[active])}"
+    return f"{where}, of {len(model.partition.blocks)} blocks,"
 
 
 def _peak(device: torch.device) -> str:

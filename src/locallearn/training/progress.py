@@ -13,7 +13,7 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress(ABC):
-    """What the training loop tells; counts only, so that telling it never waits for the device."""
+    """What a run tells; counts only, so that telling it never waits for the device."""
 
     @abstractmethod
     def begin(self, title: str, *, done: int, steps: int) -> None:
@@ -56,7 +56,7 @@ class Progress(ABC):
 
 
 class Silent(Progress):
-    """Shows nothing."""
+    """Nothing is shown."""
 
     def begin(self, title: str, *, done: int, steps: int) -> None:
         """Nothing."""
@@ -116,8 +116,9 @@ class Bar(Progress):
         self.task = self.bar.add_task("steps", visible=False)
 
     def begin(self, title: str, *, done: int, steps: int) -> None:
-        """Show the bar."""
-        self.bar.update(self.task, description=title, completed=done, total=steps, visible=True)
+        """The title as a line, and the bar below it."""
+        self.note(title)
+        self.bar.update(self.task, completed=done, total=steps, visible=True)
         self.bar.start()
 
     def step(self, done: int) -> None:

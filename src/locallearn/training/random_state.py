@@ -6,10 +6,13 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+
+from locallearn.errors import TrainingStopped
 
 
 def seed_everything(seed: int) -> None:
@@ -27,12 +30,13 @@ def captured() -> dict[str, Any]:
     """All random states in types that `torch.load(weights_only=True)` accepts.
 
     Returns:
-        `torch`, `cuda` (one tensor per device), `numpy` (its key vector as a tensor) and `python`.
+        `torch`, `accelerator` (a tensor for each device of this machine's kind), `numpy` (its key vector as a tensor)
+        and `python`.
     """
     kind, key, *rest = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "accelerator": [get() for get, _ in _accelerator_states()],
         "numpy": (kind, torch.from_numpy(np.asarray(key, dtype=np.int64)), *rest),
         "python": random.getstate(),
     }
@@ -42,11 +46,11 @@ def restore(state: dict[str, Any]) -> None:
     """Continue drawing where `captured` was called.
 
     Args:
-        state: What `captured` returned; CUDA states beyond the present devices are left out.
+        state: What `captured` returned; states beyond the present devices are left out.
     """
     torch.set_rng_state(state["torch"])
-    for device, cuda_state in enumerate(state["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(cuda_state, device)
+    for device_state, (_, put) in zip(state["accelerator"], _accelerator_states(), strict=False):
+        put(device_state)
     kind, key, *rest = state["numpy"]
     np.random.set_state((kind, key.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])
@@ -60,7 +64,7 @@ def deterministic(enabled: bool) -> Iterator[None]:
         enabled: False leaves everything as it is.
 
     Yields:
-        Nothing; the former settings return at the end.
+        None: The former settings return at the end.
     """
     if not enabled:
         yield
@@ -74,3 +78,51 @@ def deterministic(enabled: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
+@contextmanager
+def determinism_explained() -> Iterator[None]:
+    """Turn PyTorch's refusal of an operator without a deterministic form into a message with the remedy.
+
+    Yields:
+        None: While operators run.
+
+    Raises:
+        TrainingStopped: An operator was refused.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_nondeterministic(error):
+            raise
+        refused = str(error).partition(". ")[0]
+        raise TrainingStopped(
+            f"{refused}. Start the run again without --deterministic, or with a network and method that do without "
+            "this operator."
+        ) from error
+
+
+def is_nondeterministic(error: BaseException) -> bool:
+    """Whether an error is PyTorch's refusal of an operator without a deterministic form.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        True if it is.
+    """
+    return isinstance(error, RuntimeError) and "use_deterministic_algorithms" in str(error)
+
+
+def _accelerator_states() -> list[Any]:
+    # How to read and write each device's state; MPS has a single device, and no index for it.
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None:
+        return []
+    module = torch.get_device_module(accelerator)
+    if accelerator.type == "mps":
+        return [(module.get_rng_state, module.set_rng_state)]
+    return [
+        (partial(module.get_rng_state, index), partial(module.set_rng_state, device=index))
+        for index in range(torch.accelerator.device_count())
+    ]

@@ -112,7 +112,7 @@ class Run:
             self.folder.timings.truncate(state["position"]["timings_bytes"])
             random_state.restore(state["random"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"The checkpoint {path} does not fit this run: {error}") from error
+            raise InputError(f"The checkpoint {path} does not fit this run ({error}).") from error
         self._saved_at = (self.epoch, self.batch)
 
     def _train_epoch(self) -> None:

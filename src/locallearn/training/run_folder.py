@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import tomli_w
-
+from locallearn.atomic_file import TEMPORARY
 from locallearn.errors import InputError, listed
-from locallearn.training.checkpoint import names, write_flushed
+from locallearn.recipes import differences, load, save
+from locallearn.recipes.stored import NETWORK, RECIPE
+from locallearn.training.checkpoint import names
 from locallearn.training.metrics_log import JsonLines
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.recipe = path / "recipe.toml"
+        self.recipe = path / RECIPE
         self.summary = path / "summary.json"
-        self.network = path / "network.safetensors"
+        self.network = path / NETWORK
         self.checkpoints = path / "checkpoints"
         self.metrics = JsonLines(path / "metrics.jsonl")
         self.timings = JsonLines(path / "timings.jsonl")
@@ -40,15 +40,15 @@ class RunFolder:
             resume: Go on with the run that is there.
 
         Raises:
-            InputError: A new run in a folder that holds something, or nothing to resume, or another recipe's run.
+            InputError: A new run's folder holds something, or there is nothing to resume, or another recipe's run.
         """
         if not resume:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise InputError(f"{self.path} exists: give another --out, or --resume to go on with the run in it.")
             return
         if not self.recipe.is_file():
-            raise InputError(f"There is no run to resume in {self.path} (no recipe.toml): leave out --resume.")
-        if problems := _differences(self._stored(), tomllib.loads(dumped(recipe))):
+            raise InputError(f"There is no run to resume in {self.path} (no {RECIPE}): leave out --resume.")
+        if problems := differences(load(self.recipe), recipe):
             raise InputError(f"{self.recipe} is another run's; give its settings or another --out: {listed(problems)}")
 
     def open(self, recipe: Recipe) -> None:
@@ -62,9 +62,9 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(".saving-*"):
+            for leftover in self.path.glob(f"{TEMPORARY}*"):
                 leftover.unlink()
-            write_flushed(self.recipe, dumped(recipe).encode())
+            save(recipe, self.recipe)
         except OSError as error:
             raise InputError(f"{self.path} cannot be written ({error}): give another --out.") from error
 
@@ -76,32 +76,3 @@ class RunFolder:
         """
         saved = names(self.checkpoints)
         return f"The newest checkpoint is {saved[-1]}." if saved else f"There is no checkpoint in {self.path} yet."
-
-    def _stored(self) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self.recipe.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{self.recipe} is damaged: {error}") from None
-
-
-def dumped(recipe: Recipe) -> str:
-    """A recipe with every default, as TOML.
-
-    Args:
-        recipe: The recipe.
-
-    Returns:
-        Text that reads back as an equal recipe.
-    """
-    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
-
-
-def _differences(stored: dict[str, Any], given: dict[str, Any], path: str = "") -> list[str]:
-    problems = []
-    for key in [*stored, *(given.keys() - stored.keys())]:
-        old, new = stored.get(key), given.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            problems += _differences(old, new, f"{path}{key}.")
-        elif old != new:
-            problems.append(f"{path}{key} was {old!r} there, here it is {new!r}.")
-    return problems

@@ -17,7 +17,8 @@ def warmup_cosine(lr: float, epoch: int, epochs: int, *, warmup_epochs: int = 10
     """Cosine decay whose first epochs are mixed with a fixed small rate.
 
     `c(e) = lr/2 (1 + cos(pi e / E))`; after the warm-up the rate is `c(e)`, within its W epochs
-    `c(e) (e-1)/W + start (W+1-e)/W`. The first epoch trains at exactly `start` whatever `lr` is, the last at exactly 0.
+    `c(e) (e-1)/W + start (W+1-e)/W`. The first epoch of a warm-up trains at exactly `start` whatever `lr` is; the last
+    epoch at exactly 0 if E > W, else at `start (W+1-E)/W` (E = 3, W = 10, start = 0.01: 0.008).
 
     Args:
         lr: Base rate.
@@ -49,7 +50,8 @@ def cosine(lr: float, epoch: int, epochs: int) -> float:
     Returns:
         The rate of every step of this epoch.
 
-    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, ImageNet training (epochs counted from 0 there).
+    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, ImageNet training.
+    Departures: epochs count from 1 (from 0 there).
     """
     return lr / 2 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
@@ -66,7 +68,8 @@ def step(lr: float, epoch: int, *, milestones: Sequence[int], gamma: float = 0.1
     Returns:
         The rate of every step of this epoch.
 
-    Source: blackfeather-wang/InfoPro-Pytorch, train.py, without `--cos_lr`: milestones 80 and 120.
+    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, train.py, without `--cos_lr`.
+    Departures: milestones and factor are arguments (80, 120 and 0.1 there).
     """
     return lr * gamma ** bisect_right(sorted(milestones), epoch)
 
@@ -84,6 +87,7 @@ def poly(lr: float, position: int, steps: int, *, power: float = 0.9) -> float:
         The rate of this step.
 
     Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, semantic segmentation (mmsegmentation's poly policy).
+    Departures: the exponent is an argument (0.9 there).
     """
     return (lr - POLY_FLOOR) * (1 - position / steps) ** power + POLY_FLOOR
 

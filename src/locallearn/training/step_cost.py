@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,12 +17,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from locallearn.datasets.spec import find_spec
+from locallearn.datasets.registry import find_spec
 from locallearn.planning.bytes_alive import held_by, peak_bytes
+from locallearn.recipes import checked, dumped
 from locallearn.training import optimizer as optimizers
 from locallearn.training.assembly import build_model, find_device
 from locallearn.training.block_scaler import precision_context
 from locallearn.training.optimizer_step import OptimizerStep
+from locallearn.training.out_of_memory import memory_explained
 
 if TYPE_CHECKING:
     from locallearn.datasets.spec import DatasetSpec
@@ -43,6 +47,8 @@ class StepCost:
 def step_cost(recipe: Recipe) -> StepCost:
     """Bytes and arithmetic of one step, on fake tensors: no data, no accelerator, no waiting.
 
+    Recipes that differ only in seed, device, precision of fp16 and bf16 or the place of the data are counted once.
+
     Args:
         recipe: A complete run; fp16 is counted as bf16.
 
@@ -50,7 +56,14 @@ def step_cost(recipe: Recipe) -> StepCost:
         The cost of a full batch, accumulation apart.
     """
     precision = "bf16" if recipe.precision == "fp16" else recipe.precision
-    recipe = recipe.model_copy(update={"precision": precision, "channels_last": False})
+    apart = {"title": "", "seed": 0, "seeds": 1, "device": "cpu", "data": None, "channels_last": False}
+    return _counted(dumped(recipe.model_copy(update=apart | {"precision": precision})))
+
+
+@functools.cache
+def _counted(settings: str) -> StepCost:
+    # Keyed by the recipe's text, because recipes hold dictionaries.
+    recipe = checked(tomllib.loads(settings), where="The recipe")
     spec = _spec(recipe)
     size = recipe.training.batch_size
     with FakeTensorMode():
@@ -79,6 +92,9 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
 
     Returns:
         A ratio for each recipe; 1 is plain back-propagation.
+
+    Raises:
+        TrainingStopped: Memory ran out.
     """
     device = find_device(recipes[0].device)
     spec = _spec(recipes[0])
@@ -86,11 +102,12 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
     inputs, targets = torch.rand(size, *spec.shape, device=device), torch.randint(len(spec.classes), (size,)).to(device)
     if recipes[0].channels_last:
         inputs = inputs.to(memory_format=torch.channels_last)
-    sides = [_plain(recipes[0], inputs, targets), *(_local(recipe, inputs, targets) for recipe in recipes)]
-    times: list[list[float]] = [[] for _ in sides]
-    for _ in range(rounds + 1):
-        for side, record in zip(sides, times, strict=True):
-            record.append(timed(side, device))
+    times: list[list[float]] = [[] for _ in range(1 + len(recipes))]
+    with memory_explained("while steps were timed", remedy="Give a smaller --batch-size.", device=device):
+        sides = [_plain(recipes[0], inputs, targets), *(_local(recipe, inputs, targets) for recipe in recipes)]
+        for _ in range(rounds + 1):
+            for side, record in zip(sides, times, strict=True):
+                record.append(timed(side, device))
     plain, *ours = (statistics.median(record[1:]) for record in times)
     return [time / plain for time in ours]
 
@@ -105,13 +122,16 @@ def timed(step: Callable[[], object], device: torch.device) -> float:
     Returns:
         Seconds.
     """
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    _wait_for(device)
     start = time.perf_counter()
     step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    _wait_for(device)
     return time.perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def _spec(recipe: Recipe) -> DatasetSpec:

@@ -8,7 +8,6 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-EXIT_CODE = 143
 
 
 class Interrupted(Exception):
@@ -16,13 +15,14 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Within this context the first SIGTERM or SIGINT only raises a flag; a second one acts as it did before.
+    """Within this context the first SIGTERM or SIGINT is only noted; a second one acts as it did before.
 
-    Outside the main thread, where Python takes no signals, nothing is changed and the flag stays down.
+    `exit_code` is then what the process should exit with, 128 and the signal's number: 143 after SIGTERM, 130 after
+    SIGINT (Ctrl-C). Outside the main thread, where Python takes no signals, nothing is changed and it stays None.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.exit_code: int | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def check(self) -> None:
@@ -31,7 +31,7 @@ class StopRequest:
         Raises:
             Interrupted: A signal has come.
         """
-        if self.requested:
+        if self.exit_code is not None:
             raise Interrupted
 
     def __enter__(self) -> Self:
@@ -41,7 +41,7 @@ class StopRequest:
             Itself.
         """
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._flag) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
     def __exit__(
@@ -50,8 +50,8 @@ class StopRequest:
         """Give the signals back."""
         self._give_back()
 
-    def _flag(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.exit_code = 128 + number
         self._give_back()
 
     def _give_back(self) -> None:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from locallearn.datasets.spec import MODULES, SPECS, Augmentation, find_spec
+from locallearn.datasets.registry import MODULES, SPECS, find_spec
+from locallearn.datasets.spec import Augmentation
 from locallearn.errors import InputError
 
 
@@ -32,12 +33,12 @@ def test_the_file_of_a_data_set_has_its_name() -> None:
 
 @pytest.mark.parametrize(("typed", "meant"), [("cifar-10", "cifar10"), ("SVHN", "svhn"), ("digit", "digits")])
 def test_unknown_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
-    with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+    with pytest.raises(InputError, match=f"Did you mean '{meant}'"):
         find_spec(typed)
 
 
 def test_unknown_name_lists_all() -> None:
-    with pytest.raises(InputError, match=r"digits, cifar10, svhn, stl10$"):
+    with pytest.raises(InputError, match=r"digits, cifar10, svhn, stl10\.$"):
         find_spec("places365")
 
 
@@ -50,5 +51,5 @@ def test_impossible_augmentation_is_refused() -> None:
 
 def test_specs_are_read_without_heavy_imports() -> None:
     heavy = "{'torch', 'torchvision', 'sklearn', 'scipy', 'pyarrow'}"
-    code = f"import sys, locallearn.datasets, locallearn.datasets.spec; print({heavy} & set(sys.modules))"
+    code = f"import sys, locallearn.datasets, locallearn.datasets.registry; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

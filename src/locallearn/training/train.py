@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from locallearn import atomic_file
 from locallearn.errors import TrainingStopped
 from locallearn.training import checkpoint
 from locallearn.training.assembly import Assembly, assemble
 from locallearn.training.network_file import save_network
-from locallearn.training.out_of_memory import memory_explained
+from locallearn.training.out_of_memory import IN_TRAINING, memory_explained
 from locallearn.training.progress import Progress, Silent
-from locallearn.training.random_state import deterministic, seed_everything
+from locallearn.training.random_state import determinism_explained, deterministic, seed_everything
 from locallearn.training.run import Run
 from locallearn.training.run_folder import RunFolder
-from locallearn.training.stop_request import EXIT_CODE, Interrupted, StopRequest
+from locallearn.training.stop_request import Interrupted, StopRequest
 from locallearn.training.summary import Summary, results, versions
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def train(
 
     The folder gets `recipe.toml`, `metrics.jsonl` (a line per epoch), `timings.jsonl`, `checkpoints/`, and at the end
     `network.safetensors` (the last epoch's network) and `summary.json`. A resumed run ends with the same bits in
-    network and metrics as one that was never interrupted. SIGTERM and SIGINT are answered at the next step: the state
-    is saved and the process asked to exit with 143.
+    network and metrics as one that was never interrupted. SIGTERM and SIGINT (Ctrl-C) are answered at the next step:
+    the state is saved and the process asked to exit with 143 or 130; a second signal ends it at once.
 
     Args:
         recipe: A complete run; `seeds` is the caller's affair.
@@ -42,9 +43,9 @@ def train(
         What is in `summary.json`.
 
     Raises:
-        InputError: Recipe, data or folder cannot be used; nothing was trained.
-        TrainingStopped: The run cannot go on: no number, no memory, no room on the disk.
-        SystemExit: Code 143 after a signal, once the state is saved.
+        InputError: The recipe, the data or the folder cannot be used; nothing was trained.
+        TrainingStopped: The run cannot go on: no number, no memory, no room on the disk, no deterministic form.
+        SystemExit: A signal came, and the state is saved: code 143 after SIGTERM, 130 after SIGINT.
     """
     folder = RunFolder(Path(out))
     folder.check(recipe, resume=resume)
@@ -60,7 +61,7 @@ def train(
 
 
 def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> None:
-    """Begin at the beginning, or where the newest checkpoint stands."""
+    # Begin at the beginning, or where the newest checkpoint stands.
     checkpoint.clean(folder.checkpoints)
     newest = checkpoint.latest(folder.checkpoints, fall_back=fall_back) if resume else None
     if newest is not None:
@@ -72,20 +73,30 @@ def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> Non
 
 def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
     recipe = run.recipe
-    progress.begin(recipe.title or recipe.network.name, done=run.step, steps=run.steps)
+    progress.begin(_described(run), done=run.step, steps=run.steps)
     try:
-        with memory_explained(run.model, recipe.training.batch_size, run.parts.device):
+        activity = f"with batches of {recipe.training.batch_size}"
+        explained = memory_explained(activity, remedy=IN_TRAINING, device=run.parts.device, model=run.model)
+        with explained, determinism_explained():
             run.train()
     except Interrupted:
         run.save()
         progress.note(f"Stopped by a signal at step {run.step}. {folder.what_remains()} Go on with --resume.")
-        raise SystemExit(EXIT_CODE) from None
+        raise SystemExit(run.stop.exit_code) from None
     except TrainingStopped as stopped:
         raise TrainingStopped(f"{stopped} {folder.what_remains()}") from stopped
     except OSError as error:
         raise _no_room(folder, error) from error
     finally:
         progress.end()
+
+
+def _described(run: Run) -> str:
+    recipe, blocks = run.recipe, len(run.model.partition.blocks)
+    return (
+        f"{recipe.network.name} in {blocks} block{'s' if blocks > 1 else ''} on {recipe.dataset.name} by "
+        f"{recipe.method.name}, {recipe.training.epochs} epochs, seed {recipe.seed}"
+    )
 
 
 def _no_room(folder: RunFolder, error: OSError) -> TrainingStopped:
@@ -112,18 +123,14 @@ def _conclude(recipe: Recipe, parts: Assembly, steps: int, folder: RunFolder, pr
             **_peaks(recipe, progress),
             versions=versions(),
         )
-        checkpoint.write_flushed(folder.summary, summary.json().encode())
+        atomic_file.write(folder.summary, summary.json().encode())
     except OSError as error:
         raise _no_room(folder, error) from error
     return summary
 
 
 def _peaks(recipe: Recipe, progress: Progress) -> dict[str, Any]:
-    """Peaks of the recipe's step and of back-propagation's, in bytes; a count that fails costs no results.
-
-    Returns:
-        The fields of `Summary`.
-    """
+    # The recipe's step and back-propagation's, in bytes; a count that fails costs no results.
     from locallearn.training.step_cost import step_cost
 
     backprop = recipe.model_copy(update={"method": type(recipe.method)(name="backprop")})

@@ -44,6 +44,7 @@ def test_the_folder_holds_what_it_should(finished):
     stored = Recipe.model_validate(tomllib.loads((out / "recipe.toml").read_text()))
     assert stored == recipe(dataset={"validation": 0.25})
     assert heard.steps == list(range(1, 13))
+    assert heard.titles == ["training.tiny_runs:convolutions in 2 blocks on digits by dgl, 2 epochs, seed 3"]
     assert [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()] == heard.records
 
 
@@ -145,7 +146,7 @@ def test_resuming_with_another_recipe_names_every_difference(tmp_path):
     other = recipe(seed=4, training={"lr": 0.07, "clip_norm": 1.0})
     with pytest.raises(InputError) as refusal:
         train(other, tmp_path / "run", resume=True)
-    for text in ("seed was 3 there, here it is 4", "training.lr was 0.05", "training.clip_norm was None"):
+    for text in ("seed is 4, but the run there has 3.", "training.lr is 0.07", "training.clip_norm is 1.0"):
         assert text in str(refusal.value)
 
 
@@ -223,6 +224,15 @@ def test_running_out_of_memory_names_block_batch_peak_and_remedies(tmp_path, mon
         train(recipe(), tmp_path / "run")
     for text in ("in block 1", "batches of 200", "MiB", "--num-blocks", "--training.accumulate", "step-00000008"):
         assert text in str(stopped.value)
+
+
+def test_an_operator_without_a_deterministic_form_stops_the_run(tmp_path, monkeypatch):
+    def output_loss(self, output, targets):
+        return output.sum() + torch.zeros(1).put_(torch.tensor([0]), torch.ones(1)).sum()
+
+    monkeypatch.setattr(Classification, "output_loss", output_loss)
+    with pytest.raises(TrainingStopped, match=r"^put_ .*without --deterministic.*There is no checkpoint"):
+        train(recipe(deterministic=True), tmp_path / "run")
 
 
 def test_other_errors_pass_through(tmp_path, monkeypatch):

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import torch
+
+from locallearn.training.step_cost import _counted, step_cost, timed
+from training.tiny_runs import recipe
+
+
+def test_a_step_is_counted_without_data_and_once_for_all_seeds(tmp_path):
+    _counted.cache_clear()
+    for changes in ({}, {"seed": 4}, {"data": tmp_path}, {"device": "cuda:7"}, {"title": "another"}):
+        cost = step_cost(recipe(**changes))
+        assert cost.peak_bytes > 200 * 3 * 8 * 8 * 4 and cost.flops > 0
+    assert _counted.cache_info().misses == 1
+    assert step_cost(recipe(method={"name": "backprop"})).peak_bytes != cost.peak_bytes
+    assert step_cost(recipe(training={"batch_size": 100})).peak_bytes < cost.peak_bytes
+    assert _counted.cache_info().misses == 3
+
+
+def test_timing_waits_for_any_accelerator(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    timed(lambda: None, torch.device("cpu"))
+    assert waited == []
+    timed(lambda: None, torch.device("xpu"))
+    assert waited == [torch.device("xpu")] * 2
