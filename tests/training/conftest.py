@@ -26,7 +26,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def counted_peaks():
     """Peaks as a count would give them, without the count."""
 
