@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
-    {"errors"},
+    {"errors", "atomic_file"},
     {"losses", "auxiliary", "networks", "datasets", "tasks"},
     {"partitioning", "objective"},
     {"abstract_method", "gradient_flow"},
@@ -78,7 +78,9 @@ def test_no_forbidden_constructs(path):
     assert path.name != "utils.py"
 
 
-@pytest.mark.parametrize("module", ["methods", "recipes.load", "cli.main", "datasets.spec", "errors"])
+@pytest.mark.parametrize(
+    "module", ["methods", "recipes.load", "cli.main", "datasets.spec", "datasets.registry", "atomic_file"]
+)
 def test_configuration_does_not_import_torch(module):
     code = f"import sys, locallearn.{module}; print([m for m in ('torch', 'sklearn', 'scipy') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -166,7 +166,6 @@ class LocalModel(nn.Module):
                 if segment.stop == len(self.partition.blocks):
                     _check_output(self.network, state)
                 passes.append(_Pass(segment, entry, activation(state)))
-                state = with_activation(state, activation(state).detach())
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
                     self.active_window = index
                     scale = 1.0 if scales is None else scales[index]

@@ -64,6 +64,14 @@ def test_files_that_are_not_the_published_ones(tmp_path: Path) -> None:
     assert "lacks test_32x32.mat" in missing
 
 
+def test_problems_told_by_one_error_are_listed_each(tmp_path: Path) -> None:
+    names = [f"data_batch_{number}" for number in range(1, 6)]
+    for name in (*names, "test_batch"):
+        (tmp_path / name).write_bytes(b"other")
+    problems = check("cifar10", tmp_path).problems
+    assert [problem.split()[0] for problem in problems] == [str(tmp_path / name) for name in (*names, "test_batch")]
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     report = check("stl10", tmp_path / "nowhere")
     assert report.layout is None

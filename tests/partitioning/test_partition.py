@@ -237,7 +237,10 @@ class _Carrying(nn.Module):
 
 def test_sizes_masks_and_tables_of_parameters_pass_the_cuts():
     network, inputs = _Carrying(), torch.randn(4, 8)
+    attributes = set(vars(network))
     blocks = ll.partition(network, inputs, num_blocks=2)
+    assert set(vars(network)) == attributes
+    network.table.add_(1)
     chained(blocks.blocks, inputs).sum().backward()
     found = {name: p.grad.clone() for name, p in network.named_parameters()}
     network.zero_grad()
@@ -275,7 +278,7 @@ class _DataDependent(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.a, self.b, self.c = (nn.Linear(8, width, bias=False) for width in (8, 8, 3))
 
     def forward(self, x):
         if x.sum() > 1e9:

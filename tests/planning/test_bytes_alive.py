@@ -77,6 +77,13 @@ def test_a_leak_is_seen():
     assert measured(ll.DGL(), model_class=Leaking) > measured(ll.DGL()) + MIB
 
 
+@pytest.mark.parametrize(("name", "most"), [("dgl", 470.4), ("predsim", 595.1), ("infopro", 708.6)])
+def test_no_more_than_the_official_code_on_resnet32(name, most):
+    from benchmarks.memory import METHODS, cost
+
+    assert cost("resnet32", 16, METHODS[name])[0] <= most * MIB
+
+
 class Deferring(ll.LocalModel):
     """The mutant that sums the losses and runs one backward pass at the end."""
 

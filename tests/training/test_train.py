@@ -109,7 +109,9 @@ def test_backprop_is_a_plain_loop_bit_for_bit(tmp_path):
     load_network(trained, tmp_path / "run" / "network.safetensors")
     torch.manual_seed(3)
     network = convolutions(10)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True
+    )
     augmentation = made.dataset.augmentation.over(splits.spec.augmentation)
     batches = Batches(
         splits.train, 200, spec=splits.spec, seed=3, augmentation=augmentation, device="cpu", shuffle=True
