@@ -25,10 +25,10 @@ def test_groups_have_their_own_rates_and_empty_ones_are_dropped():
 @pytest.mark.parametrize(
     ("fields", "plain"),
     [
-        ({"lr": 0.1}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)),
+        ({"lr": 0.1}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)),
         (
             {"lr": 0.1, "optimizer": "adamw", "betas": [0.8, 0.9], "weight_decay": 0.2},
-            lambda p: torch.optim.AdamW(p, lr=0.1, betas=(0.8, 0.9), weight_decay=0.2),
+            lambda p: torch.optim.AdamW(p, lr=0.1, betas=(0.8, 0.9), weight_decay=0.2, fused=True),
         ),
     ],
 )
