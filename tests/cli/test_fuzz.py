@@ -170,6 +170,16 @@ def test_flags_are_accepted_or_refused(tmp_path: Path, monkeypatch: pytest.Monke
         (["train", "broken.toml"], "line 1"),
         (["train", "typo.toml"], "training.lrr is not a key of this section. Did you mean 'lr'?"),
         (["show", "typo.toml"], "training.lrr is not a key of this section. Did you mean 'lr'?"),
+        (["train", "--num-blocks", "0"], "partition.num_blocks = 0"),
+        (["train", "--seed", "-1"], "seed = -1"),
+        (["train", "--precision", "fp8"], "fp8"),
+        (["train", "--training.momentum", "1.5"], "training.momentum = 1.5"),
+        (["train", "--network.name", "resnet21"], "'resnet32'"),
+        (["compare", "digits", "--methods", "backprop", "dlg"], "'dgl'"),
+        (["compare", "digits", "--methods", "dgl", "dgl"], "different methods"),
+        (["evaluate", "."], "holds no run"),
+        (["check-data", "cifar11"], "'cifar10'"),
+        (["frobnicate"], "There is no verb 'frobnicate'"),
     ],
 )
 def test_as_real_commands(argv: list[str], words: str, tmp_path: Path):
