@@ -9,6 +9,7 @@ from locallearn.auxiliary import ConvClassifier
 from locallearn.auxiliary.conv_classifier import Layers
 from locallearn.errors import InputError
 from reference import heads as reference
+from reference.compare import assert_same_values_and_gradients
 
 SIZES = {16: 32, 32: 16, 64: 8}
 
@@ -42,14 +43,7 @@ def test_equals_the_plain_form_and_so_do_its_gradients(layers: Layers, channels:
     maps, weight = torch.randn(4, channels, 7, 6, dtype=torch.float64, requires_grad=True), torch.randn(4, 5)
     weights = dict(head.named_parameters())
     fast, slow = head(maps), reference.conv_classifier(maps, weights, stride)
-    torch.testing.assert_close(fast, slow)
-    inputs = [maps, *weights.values()]
-    torch.testing.assert_close(
-        torch.autograd.grad((fast * weight).sum(), inputs),
-        torch.autograd.grad((slow * weight).sum(), inputs),
-        rtol=1e-6,
-        atol=1e-9,
-    )
+    assert_same_values_and_gradients(fast, slow, [maps, *weights.values()], weight)
 
 
 def test_initialisation() -> None:

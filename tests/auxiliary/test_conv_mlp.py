@@ -9,6 +9,7 @@ from torch import nn
 from locallearn.auxiliary import ConvMLP, ConvMLPForm
 from locallearn.auxiliary.conv_mlp import AUGLOCAL, AUTHORS, MAN, MLAAN
 from reference import heads as reference
+from reference.compare import assert_same_values_and_gradients
 
 
 def count(module: nn.Module) -> int:
@@ -62,14 +63,7 @@ def test_equals_the_plain_form_and_so_do_its_gradients(form: ConvMLPForm) -> Non
     weights = dict(head.named_parameters())
     fast = head(maps)
     slow = reference.conv_mlp(maps, weights, head.first_size, head.second_size)
-    torch.testing.assert_close(fast, slow)
-    inputs = [maps, *weights.values()]
-    torch.testing.assert_close(
-        torch.autograd.grad((fast * weight).sum(), inputs),
-        torch.autograd.grad((slow * weight).sum(), inputs),
-        rtol=1e-6,
-        atol=1e-9,
-    )
+    assert_same_values_and_gradients(fast, slow, [maps, *weights.values()], weight)
 
 
 def test_initialisation_per_form() -> None:

@@ -6,6 +6,7 @@ import torch
 from locallearn.auxiliary import ImageDecoder
 from locallearn.errors import InputError
 from reference import heads as reference
+from reference.compare import assert_same_values_and_gradients
 
 
 @pytest.mark.parametrize(("channels", "side", "parameters"), [(16, 32, 2091), (32, 16, 3819), (64, 8, 7275)])
@@ -21,14 +22,7 @@ def test_equals_the_plain_form_and_so_do_its_gradients(shape: tuple[int, int, in
     maps, weight = torch.randn(4, *shape, dtype=torch.float64, requires_grad=True), torch.randn(4, 3, 8, 12)
     weights = dict(decoder.named_parameters())
     fast, slow = decoder(maps), reference.image_decoder(maps, weights, (8, 12))
-    torch.testing.assert_close(fast, slow)
-    inputs = [maps, *weights.values()]
-    torch.testing.assert_close(
-        torch.autograd.grad((fast * weight).sum(), inputs),
-        torch.autograd.grad((slow * weight).sum(), inputs),
-        rtol=1e-6,
-        atol=1e-9,
-    )
+    assert_same_values_and_gradients(fast, slow, [maps, *weights.values()], weight)
 
 
 def test_initialisation_and_width() -> None:

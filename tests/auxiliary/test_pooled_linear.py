@@ -54,8 +54,8 @@ def test_rule_predicts_what_the_pool_returns(channels: int, height: int, width: 
 @pytest.mark.parametrize(("channels", "side"), [(16, 32), (32, 16), (64, 8)])
 def test_parameters_and_initialisation(channels: int, side: int) -> None:
     head, original = (
-        PooledLinear.auglocal((channels, side, side), 10),
-        PooledLinear.original((channels, side, side), 10),
+        PooledLinear((channels, side, side), 10, threshold=512, zero_weight=False),
+        PooledLinear((channels, side, side), 10, threshold=4096, zero_weight=True),
     )
     assert sum(p.numel() for p in head.parameters()) == 5130
     assert head.linear.weight.std() > 0 and original.linear.weight.eq(0).all() and original.linear.bias.ne(0).any()
@@ -63,13 +63,13 @@ def test_parameters_and_initialisation(channels: int, side: int) -> None:
 
 
 def test_equals_the_plain_form() -> None:
-    head = PooledLinear.auglocal((16, 32, 32), 10)
+    head = PooledLinear((16, 32, 32), 10, threshold=512, zero_weight=False)
     maps = torch.randn(2, 16, 32, 32)
     expected = reference.pooled_linear(maps, dict(head.named_parameters()), 4, 8)
     torch.testing.assert_close(head(maps), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_tokens_and_vectors() -> None:
-    tokens = PooledLinear.auglocal((65, 192), 10)
+    tokens = PooledLinear((65, 192), 10, threshold=512, zero_weight=False)
     assert tokens.pooling.kernel == (64, 1) and tokens(torch.randn(2, 65, 192)).shape == (2, 10)
-    assert PooledLinear.auglocal((700,), 10)(torch.randn(2, 700)).shape == (2, 10)
+    assert PooledLinear((700,), 10, threshold=512, zero_weight=False)(torch.randn(2, 700)).shape == (2, 10)

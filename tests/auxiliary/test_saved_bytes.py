@@ -38,8 +38,8 @@ def kept(module: nn.Module, features: torch.Tensor) -> float:
         (ConvClassifier((64, 8, 8), 10, final_channels=64, layers="2c2f"), (64, 8, 8), 4 * 64 * 64 + 64 + 128),
         (ImageDecoder((16, 32, 32), (3, 32, 32)), (16, 32, 32), 2 * 12 * 1024),
         (ImageDecoder((64, 8, 8), (3, 32, 32)), (64, 8, 8), 2 * 12 * 1024),
-        (PooledLinear.auglocal((16, 32, 32), 10), (16, 32, 32), 512),
-        (SimilarityConv.auglocal((16, 32, 32)), (16, 32, 32), 0),
+        (PooledLinear((16, 32, 32), 10, threshold=512, zero_weight=False), (16, 32, 32), 512),
+        (SimilarityConv((16, 32, 32), kaiming=True), (16, 32, 32), 0),
     ],
 )
 def test_no_more_than_needed(module: nn.Module, shape: tuple[int, ...], values: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,33 +78,6 @@ class PooledLinear(nn.Module):
         self.linear = nn.Linear(self.pooling.features, num_outputs)
         if zero_weight:
             nn.init.zeros_(self.linear.weight)
-
-    @classmethod
-    def original(cls, shape: Sequence[int], num_outputs: int, *, threshold: int = 4096) -> Self:
-        """The authors' head: weight zero; 4096 values, 2048 in their CIFAR-10 recipes.
-
-        Args:
-            shape: The feature's, without batch.
-            num_outputs: Classes.
-            threshold: Largest number of values the linear layer reads.
-
-        Returns:
-            The head.
-        """
-        return cls(shape, num_outputs, threshold=threshold, zero_weight=True)
-
-    @classmethod
-    def auglocal(cls, shape: Sequence[int], num_outputs: int) -> Self:
-        """AugLocal's re-implementation: 512 values, PyTorch's default initialisation.
-
-        Args:
-            shape: The feature's, without batch.
-            num_outputs: Classes.
-
-        Returns:
-            The head.
-        """
-        return cls(shape, num_outputs, threshold=512, zero_weight=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits.

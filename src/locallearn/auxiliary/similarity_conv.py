@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 from torch import Tensor, nn
 
@@ -37,30 +36,6 @@ class SimilarityConv(nn.Module):
             self.layer = conv3x3(channels, channels, (size[0], size[1]))
             if not kaiming:
                 self.layer.reset_parameters()
-
-    @classmethod
-    def original(cls, shape: Sequence[int]) -> Self:
-        """The authors' network: PyTorch's default initialisation.
-
-        Args:
-            shape: The feature's, without batch.
-
-        Returns:
-            The network.
-        """
-        return cls(shape, kaiming=False)
-
-    @classmethod
-    def auglocal(cls, shape: Sequence[int]) -> Self:
-        """AugLocal's re-implementation: N(0, sqrt(2 / (9 C))).
-
-        Args:
-            shape: The feature's, without batch.
-
-        Returns:
-            The network.
-        """
-        return cls(shape, kaiming=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """The features to compare.

@@ -77,7 +77,7 @@ class PredSim(Method):
         original = self.head == "original"
         terms = []
         if self.beta > 0:
-            similarity = (SimilarityConv.original if original else SimilarityConv.auglocal)(site.shape)
+            similarity = SimilarityConv(site.shape, kaiming=not original)
             terms.append(Term("similarity", similarity, similarity_loss, weight=self.beta))
         if self.beta < 1:
             most = self.pooled_features or (4096 if original else 512)
