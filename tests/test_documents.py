@@ -8,10 +8,14 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
+import types
 from pathlib import Path
 
 import pytest
 import torch
+
+import locallearn as ll
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,6 +42,18 @@ def test_the_python_block_trains_an_ordinary_network(tmp_path, monkeypatch):
 
     state = torch.load("resnet18.pt", weights_only=True)
     torchvision.models.resnet18(num_classes=10).load_state_dict(state, strict=True)
+
+
+def test_the_method_of_the_contributing_guide_trains():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(re.search(r"  ```python\n(.*?)  ```", text, flags=re.DOTALL)[1])
+    module = types.ModuleType("greedy_method")
+    sys.modules["greedy_method"] = module
+    exec(compile(code, "CONTRIBUTING.md", "exec"), vars(module))
+    blocks = ll.partition(ll.networks.resnet20(3), torch.zeros(2, 3, 8, 8), num_blocks=3)
+    model = ll.LocalModel(blocks, ll.method("greedy_method:Greedy"), ll.Classification(3))
+    outputs = model.local_backward(torch.randn(4, 3, 8, 8), torch.randint(3, (4,)))
+    assert all(output.loss.isfinite() for output in outputs)
 
 
 def test_first_two_commands_are_the_promised_ones():

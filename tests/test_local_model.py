@@ -323,6 +323,45 @@ def test_networks_that_return_no_tensor_and_maps_with_channels_last_are_refused(
     ll.LocalModel(blocks, ll.Backprop(), ll.Classification(3))
 
 
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.tensor([0, 1, 2, 3]), "Labels range from 0 to 3; the classes are 0 to 2"),
+        (torch.tensor([0, 1, 2, -1]), "Labels range from -1 to 2"),
+        (torch.zeros(4), "torch.int64"),
+        (torch.zeros(3, dtype=torch.int64), r"shape \(4,\), not torch.int64 \(3,\)"),
+        (None, "not None"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused_before_anything_is_computed(targets, message):
+    network, inputs = stack([4, 4]), torch.rand(4, 3, 8, 8, **DOUBLE)
+    model = model_of(network, ll.DGL(), 2, inputs)
+    with pytest.raises(ll.InputError, match=message):
+        model.local_backward(inputs, targets)
+    assert not gradients(model)
+
+
+def test_parts_that_do_not_fit_are_refused_when_the_model_is_built():
+    inputs = torch.rand(4, 3, 8, 8, **DOUBLE)
+    blocks = ll.partition(stack([4, 4]), inputs, num_blocks=2)
+    with pytest.raises(ll.InputError, match=r"outputs of shape \(3,\).*num_classes=5"):
+        ll.LocalModel(blocks, ll.DGL(), ll.Classification(5))
+    with pytest.raises(ll.InputError, match=r"(?s)partition must be.*method must be.*task must be"):
+        ll.LocalModel(stack([4]), ll.DGL, nn.CrossEntropyLoss())
+    with pytest.raises(ll.InputError, match=r"must be locallearn.Window values, not 1"):
+        ll.LocalModel(blocks, Windows(given=(1, 2)), ll.Classification(3))
+    model = ll.LocalModel(blocks, ll.DGL(), ll.Classification(3))
+    with pytest.raises(ll.InputError, match="drop_last=True"):
+        model.local_backward(inputs[:1], torch.zeros(1, dtype=torch.int64))
+
+
+def test_a_model_is_in_the_mode_of_its_network():
+    network, inputs = stack([4, 4]).eval(), torch.rand(4, 3, 8, 8, **DOUBLE)
+    model = model_of(network, ll.DGL(), 2, inputs)
+    assert not model.training and not model.objectives[0].training
+    assert model.train().network.training
+
+
 def test_tasks_without_labels_are_refused_by_methods_that_compare_samples():
     class Regression(ll.Classification):
         @property

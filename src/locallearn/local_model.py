@@ -78,6 +78,7 @@ class LocalModel(nn.Module):
         self, partition: Partition, method: Method, task: Task, *, normalization: Normalization | None = None
     ) -> None:
         super().__init__()
+        _check_parts(partition, method, task)
         self.network = partition.network
         self.partition = partition
         self.method = method
@@ -90,6 +91,9 @@ class LocalModel(nn.Module):
         self._range_checked = False
         self._versions: dict[str, int] | None = None
         self.active_window: int | None = None
+        self._compares_samples = any(isinstance(module, nn.BatchNorm1d) for module in self.objectives.modules())
+        self.training = self.network.training
+        self.objectives.train(self.training)
 
     def _build_objectives(self) -> list[LocalObjective]:
         partition = self.partition
@@ -104,7 +108,10 @@ class LocalModel(nn.Module):
                 continue
             info = partition.infos[window.stop - 1]
             site = Site(index, count, info.units.stop - 1, info.out_shape)
-            objectives.append(self.method.objective(window, site, context))
+            objective = self.method.objective(window, site, context)
+            if not isinstance(objective, LocalObjective):
+                raise InputError(f"{self.method} gave {objective!r} for {window}, not a locallearn.LocalObjective.")
+            objectives.append(objective)
         like = next(self.network.parameters(), None)
         for objective in objectives:
             if like is not None and any(
@@ -144,12 +151,18 @@ class LocalModel(nn.Module):
             One output for each window, detached.
 
         Raises:
-            InputError: `scales` has not one entry for each window, images leave their range, the network returns
-                something else than a tensor, or `after_step` was forgotten.
+            InputError: Targets do not fit the task, `scales` has not one entry for each window, images leave their
+                range, the network returns something else than a tensor, or `after_step` was forgotten.
         """
         self._check_averages_were_updated()
         if scales is not None and len(scales) != len(self.windows):
             raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
+        self.task.check_targets(targets, len(inputs))
+        if len(inputs) == 1 and self._compares_samples and self.training:
+            raise InputError(
+                "Local heads with BatchNorm cannot learn from a batch of one sample; leave such a batch out, for "
+                "instance with DataLoader(..., drop_last=True)."
+            )
         cheap = inputs.device.type == "cpu"
         check_range = (cheap or not self._range_checked) and not isinstance(inputs, FakeTensor)
         batch = Batch(inputs, targets, self.normalization, check_range=check_range)
@@ -338,7 +351,29 @@ class LocalModel(nn.Module):
         return found
 
 
+def _check_parts(partition: object, method: object, task: object) -> None:
+    problems = [
+        f"LocalModel's {name} must be a {kind.__name__} ({how}), not {given!r}."
+        for name, given, kind, how in (
+            ("partition", partition, Partition, "from ll.partition(...)"),
+            ("method", method, Method, "such as ll.DGL() or ll.method('dgl')"),
+            ("task", task, Task, "such as ll.Classification(10)"),
+        )
+        if not isinstance(given, kind)
+    ]
+    if problems:
+        raise InputError(listed(problems))
+    assert isinstance(partition, Partition) and isinstance(task, Task)
+    if partition.output_shape is not None and not task.fits(partition.output_shape):
+        raise InputError(
+            f"{type(partition.network).__name__} gives outputs of shape {partition.output_shape} for one sample, which "
+            f"does not fit {task}."
+        )
+
+
 def _check_windows(windows: Sequence[Window], num_blocks: int) -> None:
+    if strangers := [window for window in windows if not isinstance(window, Window)]:
+        raise InputError(f"A method's windows must be locallearn.Window values, not {strangers[0]!r}.")
     problems = [
         f"{window} is not a range of the blocks 0 to {num_blocks - 1}."
         for window in windows

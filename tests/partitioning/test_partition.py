@@ -367,6 +367,38 @@ def test_no_cut_where_two_tensors_that_need_gradient_are_alive():
     assert [unit.name for unit in units] == ["stem", "a"]
 
 
+def test_optional_inputs_keep_their_defaults_and_several_inputs_are_refused():
+    class Masked(_Ladder):
+        def forward(self, x, mask=None, double=True):
+            if mask is not None:
+                x = x * mask
+            return self.c(self.a(self.stem(x * 2 if double else x)))
+
+    network, inputs = Masked(), torch.randn(2, 8)
+    assert torch.equal(chained(ll.partition(network, inputs, num_blocks=2).blocks, inputs), network(inputs))
+
+    class Two(_Ladder):
+        def forward(self, x, y):
+            return self.c(self.stem(x) * self.stem(y))
+
+    with pytest.raises(ll.InputError, match="takes more than one input"):
+        ll.partition(Two(), inputs, num_blocks=1)
+    with pytest.raises(ll.InputError, match=r"cannot be run on the example of shape \(2, 9\)"):
+        ll.partition(network, torch.randn(2, 9), num_blocks=2)
+    with pytest.raises(ll.InputError, match=r"(?s)must be a torch.nn.Module.*whole number, not 2.5"):
+        ll.partition(Masked, inputs, num_blocks=2.5)
+
+
+def test_no_cut_within_a_unit():
+    class Skipping(_Ladder):
+        def forward(self, x):
+            y = torch.relu(self.stem(x))
+            return self.c(torch.relu(self.b(torch.relu(self.a(y))) + y))
+
+    with pytest.raises(ll.InputError, match="no legal cut after 'a'"):
+        ll.partition(Skipping(), torch.randn(2, 8), split_points=["a"])
+
+
 def test_a_network_without_a_place_to_cut_is_refused():
     with pytest.raises(ll.InputError, match="no place to cut"):
         ll.partition(nn.Sequential(nn.ReLU(), nn.ReLU()), torch.randn(2, 8), num_blocks=1)

@@ -51,6 +51,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         print(_help(), file=sys.stdout if argv else sys.stderr)
         return 0 if argv else 2
     verb, *rest = argv
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

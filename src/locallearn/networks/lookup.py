@@ -134,7 +134,7 @@ def _imported(name: str, module_name: str, function_name: str) -> Callable[..., 
         raise _unknown(name, name, OWN)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:
         raise InputError(
             f"The network {name!r} cannot be imported from {module_name} ({error}): is its folder on PYTHONPATH? "
             f"Use {_KINDS}."

@@ -50,6 +50,7 @@ class Partition:
         blocks: Their chain equals the network.
         infos: What each block consists of.
         input_shape: Shape of the network's input without the batch.
+        output_shape: Shape of its output without the batch, None if that is no tensor.
     """
 
     network: nn.Module
@@ -58,6 +59,7 @@ class Partition:
     blocks: tuple[Block, ...]
     infos: tuple[BlockInfo, ...]
     input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...] | None
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -100,6 +102,7 @@ def partition(
         >>> [unit.name for unit in blocks.units]
         ['0']
     """
+    _check_types(network, example, num_blocks)
     _check_request(network, example, num_blocks, split_points, preset)
     with _keeping_buffers(network, example):
         return _partition(network, example, num_blocks, balance, split_points, preset, chain)
@@ -120,7 +123,7 @@ def _partition(
         traced = find_units(network, example)
     count = len(traced.units)
     if split_points is not None:
-        ends = _ends_after(traced, split_points)
+        ends = _ends_after(network, traced, split_points)
         sizes = [stop - start for start, stop in zip([0, *ends], [*ends, count], strict=True)]
     elif preset is not None:
         sizes = list(published_sizes(preset, count, num_blocks))
@@ -140,6 +143,18 @@ def _keeping_buffers(network: nn.Module, example: Tensor) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in before:
                 buffer.copy_(value)
+
+
+def _check_types(network: object, example: object, num_blocks: object) -> None:
+    problems = []
+    if not isinstance(network, nn.Module):
+        problems.append(f"The network must be a torch.nn.Module, not {network!r}.")
+    if not isinstance(example, Tensor):
+        problems.append(f"The example must be a tensor, one input batch, not {example!r}.")
+    if num_blocks is not None and (not isinstance(num_blocks, int) or isinstance(num_blocks, bool)):
+        problems.append(f"num_blocks must be a whole number, not {num_blocks!r}.")
+    if problems:
+        raise InputError(listed(problems))
 
 
 def _check_request(
@@ -189,13 +204,16 @@ def _sizes(network: nn.Module, example: Tensor, traced: TracedUnits, num_blocks:
     return balanced_sizes(costs, num_blocks)
 
 
-def _ends_after(traced: TracedUnits, split_points: Sequence[str]) -> list[int]:
+def _ends_after(network: nn.Module, traced: TracedUnits, split_points: Sequence[str]) -> list[int]:
     """Indices of the units after which a block ends."""
     last_unit: dict[str, int] = {}
     for index in range(len(traced.units)):
         for node in traced.nodes[traced.bounds[index] : traced.bounds[index + 1]]:
             parts = owner(node).split(".")
-            last_unit |= {".".join(parts[:length]): index for length in range(1, len(parts) + 1)}
+            own = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
+            if node.op == "call_module" and any(p.ndim > 1 for p in network.get_submodule(owner(node)).parameters()):
+                last_unit = {name: unit for name, unit in last_unit.items() if unit != index or name in own}
+            last_unit |= dict.fromkeys(own, index)
     problems, ends = [], []
     for name in split_points:
         if name not in last_unit:
@@ -226,9 +244,9 @@ def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: S
     problems = [*_hooks_that_would_not_run(network, traced), *_shared_across_cuts(network, blocks)]
     if problems:
         raise InputError(listed(problems))
-    _prove_equal(network, blocks, example)
+    output_shape = _prove_equal(network, blocks, example)
     head = Block(network, traced, count, count + 1)
-    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]))
+    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]), output_shape)
 
 
 def _hooks_that_would_not_run(network: nn.Module, traced: TracedUnits) -> list[str]:
@@ -262,8 +280,8 @@ def _shared_across_cuts(network: nn.Module, blocks: Sequence[Block]) -> list[str
     return problems
 
 
-def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -> None:
-    """Check the chain against the network, and have blocks that write into their input copy it."""
+def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -> tuple[int, ...] | None:
+    """Check the chain against the network, have blocks that write into their input copy it; give the output's shape."""
     real = not isinstance(example, FakeTensor)
     inputs = _random_like(example) if real and example.is_floating_point() else example
     with keeping_modes(network), torch.no_grad():
@@ -279,6 +297,7 @@ def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -
                 block.copies_input = True
         if real:
             _compare(network, state, network(inputs))
+    return tuple(state.shape[1:]) if isinstance(state, Tensor) else None
 
 
 def _random_like(example: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,11 +78,17 @@ def _trace_in(network: nn.Module, whole: set[str], *, training: bool) -> fx.Grap
         while True:
             tracer = _Tracer(whole)
             try:
-                return tracer.trace(network)
+                return tracer.trace(network, _defaults(network))
             except Exception as error:
                 if tracer.failed is None or tracer.failed in whole:
                     raise InputError(_untraceable(network, error)) from error
                 whole.add(tracer.failed)
+
+
+def _defaults(network: nn.Module) -> dict[str, Any]:
+    """Optional inputs keep their defaults: a trace would turn None into something that is not None."""
+    _, *others = inspect.signature(network.forward).parameters.values()
+    return {p.name: p.default for p in others if p.default is not p.empty}
 
 
 def _first_difference(one: fx.Graph, other: fx.Graph) -> str | None:
@@ -152,6 +159,9 @@ def run(network: nn.Module, graph: fx.Graph, example: Tensor) -> Values:
 
     Returns:
         What was noted of each node's value.
+
+    Raises:
+        InputError: The network cannot be run on the example.
     """
     frozen = [p for p in network.parameters() if p.is_floating_point() and not p.requires_grad]
     values = Values(network, graph)
@@ -160,10 +170,21 @@ def run(network: nn.Module, graph: fx.Graph, example: Tensor) -> Values:
     try:
         with torch.enable_grad():
             values.run(example)
+    except Exception as error:
+        required = " It takes more than one input, which blocks do not." if _inputs_without_value(network) > 1 else ""
+        raise InputError(
+            f"{type(network).__name__} cannot be run on the example of shape {tuple(example.shape)} and type "
+            f"{example.dtype}.{required} ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
+        ) from error
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
     return values
+
+
+def _inputs_without_value(network: nn.Module) -> int:
+    parameters = inspect.signature(network.forward).parameters.values()
+    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 def repeated_blocks(network: nn.Module, graph: fx.Graph, values: Values) -> set[str]:

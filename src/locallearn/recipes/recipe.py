@@ -207,6 +207,11 @@ class TrainingSection(Section):
         problems = []
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
             problems.append("nesterov needs momentum above 0: set nesterov = false.")
+        if self.schedule.name == "warmup_cosine" and self.epochs == 1 and self.schedule.warmup_epochs == 0:
+            problems.append(
+                "warmup_cosine is 0 in the last epoch, so a run of one epoch would not learn: "
+                'set schedule.name = "cosine"'
+            )
         if self.clip_norm is not None and self.clip_value is not None:
             problems.append("clip_norm and clip_value exclude each other: keep one.")
         if problems:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from typing_extensions import override
 
@@ -26,8 +28,8 @@ class Classification(Task):
     num_classes: int
 
     def __post_init__(self) -> None:
-        if self.num_classes < 2:
-            raise InputError(f"Classification needs at least 2 classes, not {self.num_classes}.")
+        if not isinstance(self.num_classes, int) or self.num_classes < 2:
+            raise InputError(f"Classification needs at least 2 classes, not {self.num_classes!r}.")
 
     @property
     @override
@@ -38,6 +40,22 @@ class Classification(Task):
     @override
     def has_labels(self) -> bool:
         return True
+
+    @override
+    def fits(self, output_shape: tuple[int, ...]) -> bool:
+        return output_shape == (self.num_classes,)
+
+    @override
+    def check_targets(self, targets: Tensor, batch_size: int) -> None:
+        if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (batch_size,):
+            found = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
+            raise InputError(f"Targets must be class indices, torch.int64 of shape ({batch_size},), not {found}.")
+        if batch_size == 0:
+            raise InputError("The batch is empty.")
+        if targets.device.type == "cpu" and not isinstance(targets, FakeTensor):
+            low, high = (int(value) for value in torch.aminmax(targets))
+            if low < 0 or high >= self.num_classes:
+                raise InputError(f"Labels range from {low} to {high}; the classes are 0 to {self.num_classes - 1}.")
 
     @override
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:

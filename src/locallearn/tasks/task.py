@@ -22,6 +22,29 @@ class Task(ABC):
         """Whether `labels` gives one class per sample, which similarity and contrastive losses need."""
 
     @abstractmethod
+    def fits(self, output_shape: tuple[int, ...]) -> bool:
+        """Whether a network with such outputs can learn the task.
+
+        Args:
+            output_shape: Shape of the network's output for one sample.
+
+        Returns:
+            True if it can.
+        """
+
+    @abstractmethod
+    def check_targets(self, targets: Tensor, batch_size: int) -> None:
+        """Refuse targets that the losses cannot read; values are looked at on a CPU only, where it costs no waiting.
+
+        Args:
+            targets: As given to `LocalModel.local_backward`.
+            batch_size: How many inputs there are.
+
+        Raises:
+            InputError: Wrong type, shape or values.
+        """
+
+    @abstractmethod
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of a local head.
 

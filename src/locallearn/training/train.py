@@ -67,12 +67,20 @@ def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> Non
     if newest is not None:
         run.restore(newest)
     else:
+        if resume:
+            run.progress.note(f"{folder.checkpoints} holds no checkpoint; the run begins again.")
         folder.metrics.truncate(0)
         folder.timings.truncate(0)
 
 
 def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
     recipe = run.recipe
+    training = recipe.training
+    if training.schedule.name == "warmup_cosine" and training.epochs <= training.schedule.warmup_epochs:
+        progress.note(
+            f"The learning rate never leaves its warm-up of {training.schedule.warmup_epochs} epochs in a run of "
+            f"{training.epochs}; for short runs set --training.schedule.name cosine."
+        )
     progress.begin(_described(run), done=run.step, steps=run.steps)
     try:
         activity = f"with batches of {recipe.training.batch_size}"
