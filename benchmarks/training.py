@@ -28,7 +28,7 @@ def row(run: Path) -> dict[str, object]:
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
-        "name": run.name,
+        "name": f"{run.parent.name}-{run.name}" if run.name.startswith("seed") else run.name,
         "method": recipe["method"]["name"],
         "batch_size": recipe["training"]["batch_size"],
         "lr": recipe["training"]["lr"],
@@ -41,7 +41,13 @@ def row(run: Path) -> dict[str, object]:
 def main() -> None:
     """Write `results/training.json` from the runs named on the command line."""
     rows = [row(Path(argument)) for argument in sys.argv[1:]]
-    print(write("training", rows, data="CIFAR-10, all 50,000 and 10,000 images, JPEG copy"))
+    print(
+        write(
+            "training",
+            rows,
+            data="CIFAR-10: all 50,000 and 10,000 images, JPEG copy; digits: 1,437 and 360 images of scikit-learn",
+        )
+    )
 
 
 if __name__ == "__main__":
