@@ -15,6 +15,7 @@ LEVELS = [
     {"losses", "auxiliary", "networks", "datasets", "tasks"},
     {"partitioning", "objective"},
     {"abstract_method", "gradient_flow"},
+    {"compatibility"},
     {"methods", "local_model"},
     {"recipes", "planning"},
     {"training"},

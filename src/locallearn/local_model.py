@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from locallearn.abstract_method import Context, Method, Site, Window
-from locallearn.errors import InputError, listed
+from locallearn.compatibility import check_layout, check_output, check_parts, check_windows
+from locallearn.errors import InputError
 from locallearn.gradient_flow import outside_autocast, push_back, recomputing
 from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Normalization, OutputLoss
-from locallearn.partitioning import Partition, Unit
+from locallearn.partitioning import Partition
 from locallearn.partitioning.block import Block, State, activation, with_activation
 from locallearn.tasks import Task
 
@@ -78,14 +79,14 @@ class LocalModel(nn.Module):
         self, partition: Partition, method: Method, task: Task, *, normalization: Normalization | None = None
     ) -> None:
         super().__init__()
-        _check_parts(partition, method, task)
+        check_parts(partition, method, task)
         self.network = partition.network
         self.partition = partition
         self.method = method
         self.task = task
         self.normalization = normalization
         self.windows = tuple(method.windows(partition))
-        _check_windows(self.windows, len(partition.blocks))
+        check_windows(self.windows, len(partition.blocks))
         self.objectives = nn.ModuleList(self._build_objectives())
         self._segments = _segments(self.windows)
         self._range_checked = False
@@ -101,7 +102,7 @@ class LocalModel(nn.Module):
         count = sum(window.stop < len(partition.blocks) for window in self.windows)
         objectives: list[LocalObjective] = []
         if count:
-            _check_layout(partition.units)
+            check_layout(partition.units)
         for index, window in enumerate(self.windows):
             if window.stop == len(partition.blocks):
                 objectives.append(OutputLoss(self.task))
@@ -177,7 +178,7 @@ class LocalModel(nn.Module):
                     entry.requires_grad_()
                 state = self._run(segment, with_activation(state, entry))
                 if segment.stop == len(self.partition.blocks):
-                    _check_output(self.network, state)
+                    check_output(self.network, state)
                 passes.append(_Pass(segment, entry, activation(state)))
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
                     self.active_window = index
@@ -349,63 +350,6 @@ class LocalModel(nn.Module):
             state = block(state)
             found.append(activation(state))
         return found
-
-
-def _check_parts(partition: object, method: object, task: object) -> None:
-    problems = [
-        f"LocalModel's {name} must be a {kind.__name__} ({how}), not {given!r}."
-        for name, given, kind, how in (
-            ("partition", partition, Partition, "from ll.partition(...)"),
-            ("method", method, Method, "such as ll.DGL() or ll.method('dgl')"),
-            ("task", task, Task, "such as ll.Classification(10)"),
-        )
-        if not isinstance(given, kind)
-    ]
-    if problems:
-        raise InputError(listed(problems))
-    assert isinstance(partition, Partition) and isinstance(task, Task)
-    if partition.output_shape is not None and not task.fits(partition.output_shape):
-        raise InputError(
-            f"{type(partition.network).__name__} gives outputs of shape {partition.output_shape} for one sample, which "
-            f"does not fit {task}."
-        )
-
-
-def _check_windows(windows: Sequence[Window], num_blocks: int) -> None:
-    if strangers := [window for window in windows if not isinstance(window, Window)]:
-        raise InputError(f"A method's windows must be locallearn.Window values, not {strangers[0]!r}.")
-    problems = [
-        f"{window} is not a range of the blocks 0 to {num_blocks - 1}."
-        for window in windows
-        if not 0 <= window.start < window.stop <= num_blocks
-    ]
-    covered = {block for window in windows for block in range(window.start, window.stop)}
-    if idle := sorted(set(range(num_blocks)) - covered):
-        problems.append(f"No window covers blocks {idle}, which would not learn.")
-    if not windows or windows[-1].stop != num_blocks:
-        problems.append(f"The last window must end at block {num_blocks}, where the network's own loss is.")
-    if [window.stop for window in windows] != sorted(window.stop for window in windows):
-        problems.append("Windows must be given in the order in which they end.")
-    if problems:
-        raise InputError(listed(problems))
-
-
-def _check_output(network: nn.Module, output: Any) -> None:
-    if not isinstance(output, Tensor):
-        raise InputError(
-            f"{type(network).__name__} returns {type(output).__name__}, and the task's loss reads a tensor; wrap the "
-            "network in a module that returns the tensor to learn from."
-        )
-
-
-def _check_layout(units: Sequence[Unit]) -> None:
-    """Heads read maps as (C, H, W); where resolution falls and the last side grows, they are (H, W, C)."""
-    maps = [unit.out_shape for unit in units if len(unit.out_shape) == 3]
-    if any(late[0] < early[0] and late[2] > early[2] for early, late in pairwise(maps)):
-        raise InputError(
-            f"The units of this network hand on maps of shapes {maps[0]} to {maps[-1]}, with the channels last; local "
-            "heads read (C, H, W). Train it by ll.Backprop(), or with a method of your own."
-        )
 
 
 def _segments(windows: Sequence[Window]) -> tuple[_Segment, ...]:

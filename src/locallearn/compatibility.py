@@ -1,0 +1,106 @@
+"""Refusals of what does not fit together, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from locallearn.abstract_method import Method, Window
+from locallearn.errors import InputError, listed
+from locallearn.partitioning import Partition, Unit
+from locallearn.tasks import Task
+
+
+def check_parts(partition: object, method: object, task: object) -> None:
+    """Refuse parts of a model that are of the wrong kind or do not fit each other.
+
+    Args:
+        partition: A network cut into blocks.
+        method: How the blocks are trained.
+        task: What the network is trained for.
+
+    Raises:
+        InputError: A part is something else, or the network's output does not fit the task.
+    """
+    problems = [
+        f"LocalModel's {name} must be a {kind.__name__} ({how}), not {given!r}."
+        for name, given, kind, how in (
+            ("partition", partition, Partition, "from ll.partition(...)"),
+            ("method", method, Method, "such as ll.DGL() or ll.method('dgl')"),
+            ("task", task, Task, "such as ll.Classification(10)"),
+        )
+        if not isinstance(given, kind)
+    ]
+    if problems:
+        raise InputError(listed(problems))
+    assert isinstance(partition, Partition) and isinstance(task, Task)
+    if partition.output_shape is not None and not task.fits(partition.output_shape):
+        raise InputError(
+            f"{type(partition.network).__name__} gives outputs of shape {partition.output_shape} for one sample, which "
+            f"does not fit {task}."
+        )
+
+
+def check_windows(windows: Sequence[Window], num_blocks: int) -> None:
+    """Refuse windows that do not cover the blocks.
+
+    Args:
+        windows: A method's windows.
+        num_blocks: How many blocks there are.
+
+    Raises:
+        InputError: A block belongs to no window, or the windows are out of range or order.
+    """
+    if strangers := [window for window in windows if not isinstance(window, Window)]:
+        raise InputError(f"A method's windows must be locallearn.Window values, not {strangers[0]!r}.")
+    problems = [
+        f"{window} is not a range of the blocks 0 to {num_blocks - 1}."
+        for window in windows
+        if not 0 <= window.start < window.stop <= num_blocks
+    ]
+    covered = {block for window in windows for block in range(window.start, window.stop)}
+    if idle := sorted(set(range(num_blocks)) - covered):
+        problems.append(f"No window covers blocks {idle}, which would not learn.")
+    if not windows or windows[-1].stop != num_blocks:
+        problems.append(f"The last window must end at block {num_blocks}, where the network's own loss is.")
+    if [window.stop for window in windows] != sorted(window.stop for window in windows):
+        problems.append("Windows must be given in the order in which they end.")
+    if problems:
+        raise InputError(listed(problems))
+
+
+def check_output(network: nn.Module, output: Any) -> None:
+    """Refuse a network whose output the task's loss cannot read.
+
+    Args:
+        network: For the message.
+        output: What its last block returned.
+
+    Raises:
+        InputError: The output is no tensor.
+    """
+    if not isinstance(output, Tensor):
+        raise InputError(
+            f"{type(network).__name__} returns {type(output).__name__}, and the task's loss reads a tensor; wrap the "
+            "network in a module that returns the tensor to learn from."
+        )
+
+
+def check_layout(units: Sequence[Unit]) -> None:
+    """Refuse maps with the channels last, which heads would misread: resolution falls and the last side grows.
+
+    Args:
+        units: The network's units.
+
+    Raises:
+        InputError: The units hand on (H, W, C).
+    """
+    maps = [unit.out_shape for unit in units if len(unit.out_shape) == 3]
+    if any(late[0] < early[0] and late[2] > early[2] for early, late in pairwise(maps)):
+        raise InputError(
+            f"The units of this network hand on maps of shapes {maps[0]} to {maps[-1]}, with the channels last; local "
+            "heads read (C, H, W). Train it by ll.Backprop(), or with a method of your own."
+        )
