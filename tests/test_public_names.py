@@ -5,9 +5,10 @@ import inspect
 import locallearn as ll
 
 PUBLIC = {
-    "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError", "LocalModel",
-    "LocalObjective", "LocalOutput", "Method", "Part", "Partition", "PredSim", "Site", "Task", "Term",
-    "TrainingStopped", "Unit", "WeightedTerms", "Window", "datasets", "method", "networks", "partition",
+    "AugLocal", "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError", "LocalModel",
+    "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition", "PredSim", "Site",
+    "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets", "method", "networks",
+    "partition",
 }  # fmt: skip
 
 

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from locallearn import datasets, networks
-    from locallearn.abstract_method import Context, Method, Site, Window
+    from locallearn.abstract_method import Context, Method, Site, Window, Wrapper
     from locallearn.errors import InputError, TrainingStopped
     from locallearn.local_model import LocalModel
-    from locallearn.methods import DGL, Backprop, InfoPro, PredSim, method
+    from locallearn.look_ahead import LookAhead
+    from locallearn.methods import DGL, MAN, MLAAN, AugLocal, Backprop, InfoPro, PredSim, method
     from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Part, Term, WeightedTerms
     from locallearn.partitioning import Partition, Unit, partition
     from locallearn.tasks import Classification, Task
 
 _HOMES = {
-    "locallearn.abstract_method": ("Context", "Method", "Site", "Window"),
+    "locallearn.abstract_method": ("Context", "Method", "Site", "Window", "Wrapper"),
     "locallearn.errors": ("InputError", "TrainingStopped"),
     "locallearn.local_model": ("LocalModel",),
-    "locallearn.methods": ("DGL", "Backprop", "InfoPro", "PredSim", "method"),
+    "locallearn.look_ahead": ("LookAhead",),
+    "locallearn.methods": ("DGL", "MAN", "MLAAN", "AugLocal", "Backprop", "InfoPro", "PredSim", "method"),
     "locallearn.objective": ("Batch", "Follow", "LocalObjective", "LocalOutput", "Part", "Term", "WeightedTerms"),
     "locallearn.partitioning": ("Partition", "Unit", "partition"),
     "locallearn.tasks": ("Classification", "Task"),
@@ -32,6 +34,9 @@ _ROOMS = ("datasets", "networks")
 
 __all__ = [
     "DGL",
+    "MAN",
+    "MLAAN",
+    "AugLocal",
     "Backprop",
     "Batch",
     "Classification",
@@ -42,6 +47,7 @@ __all__ = [
     "LocalModel",
     "LocalObjective",
     "LocalOutput",
+    "LookAhead",
     "Method",
     "Part",
     "Partition",
@@ -53,6 +59,7 @@ __all__ = [
     "Unit",
     "WeightedTerms",
     "Window",
+    "Wrapper",
     "datasets",
     "method",
     "networks",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from locallearn.errors import InputError, listed
 
@@ -51,8 +52,8 @@ class Site:
     """Where an objective attaches.
 
     Args:
-        index: Which of the local objectives this is, counted from 0.
-        count: How many local objectives there are; the network's own output loss is not one of them.
+        index: The block at whose end the objective attaches, counted from 0.
+        count: One past the largest such index; K-1 where every block is a window.
         unit: Index of the unit whose output the objective reads.
         shape: Shape of that output without the batch.
     """
@@ -68,23 +69,52 @@ class Context:
     """What an objective may know of its surroundings.
 
     Args:
-        units: All units of the network in order.
+        partition: The network cut into blocks.
         task: What the network is trained for.
-        image_shape: Shape of one network input, `(C, H, W)` for images.
     """
 
-    units: tuple[Unit, ...]
+    partition: Partition
     task: Task
-    image_shape: tuple[int, ...]
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """All units of the network in order."""
+        return self.partition.units
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one network input, `(C, H, W)` for images."""
+        return self.partition.input_shape
+
+    def copy_unit(self, index: int, count: int = 1) -> nn.Module:
+        """A module of its own that computes what a unit computes.
+
+        Args:
+            index: The unit, counted from 0.
+            count: How many units from there on.
+
+        Returns:
+            A deep copy, see `Partition.copy_unit`.
+        """
+        return self.partition.copy_unit(index, count)
+
+
+if TYPE_CHECKING:
+    Head = Callable[[Site, int], nn.Module]
+    """Builds a prediction network from the features of a site to so many outputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """A way to train a network in blocks; a frozen value whose fields are its hyper-parameters.
 
+    `has_objectives` says whether the method has local objectives, which others can build on.
+
     Raises:
         InputError: A field that names one of several rules names none of them.
     """
+
+    has_objectives: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         problems = []
@@ -109,17 +139,40 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def objective(
-        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
-    ) -> LocalObjective:
+    def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
         """The objective of a window that does not end at the network's output.
 
         Args:
             window: The blocks that the objective trains.
             site: Where it reads.
             context: Units, task and image shape.
-            head: A prediction network from features to the task's outputs, in place of the method's own.
+            head: Builds the prediction network, in place of the method's own.
 
         Returns:
             A module that owns its auxiliary networks.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapper(Method):
+    """A method laid over another one, which owns the losses.
+
+    Args:
+        base: The other method.
+
+    Raises:
+        InputError: `base` is no method, or has no local objectives.
+    """
+
+    base: Method = field(kw_only=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        if not isinstance(self.base, Method):
+            raise InputError(f"{name} is laid over another method, such as {name}(DGL()), not over {self.base!r}.")
+        if not self.base.has_objectives:
+            raise InputError(
+                f"{name} needs a base with local losses, and {type(self.base).__name__} has none; use DGL, PredSim or "
+                "InfoPro."
+            )

@@ -40,9 +40,21 @@ def push_back(
     if not output.requires_grad:
         stash.clear()
         return
-    seed = _Seed.apply(output, stash)
     with outside_autocast(output):
-        torch.autograd.backward(seed, inputs=inputs, retain_graph=retain_graph)
+        torch.autograd.backward(seed(output, stash), inputs=inputs, retain_graph=retain_graph)
+
+
+def seed(output: Tensor, stash: list[Tensor]) -> Tensor:
+    """A scalar that stands for a tensor in its graph, so that the tensor's own memory can be given back.
+
+    Args:
+        output: A tensor with a graph.
+        stash: Must hold the gradient of `output` as its last entry by the time of the backward pass, which removes it.
+
+    Returns:
+        A scalar whose backward pass goes on at `output` with that gradient.
+    """
+    return _Seed.apply(output, stash)
 
 
 def outside_autocast(tensor: Tensor) -> AbstractContextManager[Any]:

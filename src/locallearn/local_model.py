@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from locallearn.abstract_method import Context, Method, Site, Window
 from locallearn.compatibility import check_layout, check_output, check_parts, check_windows
 from locallearn.errors import InputError
-from locallearn.gradient_flow import outside_autocast, push_back, recomputing
+from locallearn.gradient_flow import outside_autocast, push_back, recomputing, seed
 from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Normalization, OutputLoss
 from locallearn.partitioning import Partition
 from locallearn.partitioning.block import Block, State, activation, with_activation
@@ -98,17 +98,17 @@ class LocalModel(nn.Module):
 
     def _build_objectives(self) -> list[LocalObjective]:
         partition = self.partition
-        context = Context(partition.units, self.task, partition.input_shape)
-        count = sum(window.stop < len(partition.blocks) for window in self.windows)
+        context = Context(partition, self.task)
+        ends = [window.stop for window in self.windows if window.stop < len(partition.blocks)]
         objectives: list[LocalObjective] = []
-        if count:
+        if ends:
             check_layout(partition.units)
-        for index, window in enumerate(self.windows):
+        for window in self.windows:
             if window.stop == len(partition.blocks):
                 objectives.append(OutputLoss(self.task))
                 continue
             info = partition.infos[window.stop - 1]
-            site = Site(index, count, info.units.stop - 1, info.out_shape)
+            site = Site(info.index, max(ends), info.units.stop - 1, info.out_shape)
             objective = self.method.objective(window, site, context)
             if not isinstance(objective, LocalObjective):
                 raise InputError(f"{self.method} gave {objective!r} for {window}, not a locallearn.LocalObjective.")
@@ -185,6 +185,8 @@ class LocalModel(nn.Module):
                     scale = 1.0 if scales is None else scales[index]
                     outputs[index], gradient = self._score(index, activation(state), batch, scale, keep_logits)
                     self._send_back(index, gradient, passes)
+                    if self._versions is None:
+                        self._average(follow for follow in self._objective(index).follows() if follow.before_step)
         self.active_window = None
         self._range_checked = self._range_checked or check_range
         self._note_versions()
@@ -210,10 +212,16 @@ class LocalModel(nn.Module):
             InputError: No part of the objective depends on the features.
         """
         leaf = features.detach().requires_grad_()
+        objective = self._objective(index)
+        prepared = objective.prepare(leaf)
+        stash: list[Tensor] = []
+        entry = None if prepared is leaf else seed(prepared, stash)
+        read = leaf if entry is None else prepared.detach().requires_grad_()
+        del prepared
         terms: dict[str, Tensor] = {}
         total, logits = None, None
         weight = self.windows[index].weight
-        for part in self._objective(index).parts(leaf, batch):
+        for part in objective.parts(read, batch):
             with outside_autocast(leaf):
                 factor = part.loss.new_ones(()) * (part.weight * weight * scale)
                 torch.autograd.backward(part.loss, factor)
@@ -222,6 +230,11 @@ class LocalModel(nn.Module):
             total = summand if total is None else total + summand
             logits = part.logits if keep_logits and part.logits is not None else logits
             del part
+        if entry is not None and read.grad is not None:
+            stash.append(read.grad)
+            del read
+            with outside_autocast(leaf):
+                torch.autograd.backward(entry)
         if total is None or leaf.grad is None:
             raise InputError(
                 f"The objective of window {self.windows[index]} gives its features no gradient; it must yield at least "
@@ -263,17 +276,24 @@ class LocalModel(nn.Module):
             if parameters:
                 push_back(run.output, summed, inputs=parameters)
 
-    @torch.no_grad()
     def after_step(self) -> None:
         """Update the moving averages; call after every `optimizer.step()`. Does nothing for methods that have none."""
+        self._average(follow for follow in self._follows() if not follow.before_step)
+        self._versions = None
+
+    @torch.no_grad()
+    def _average(self, follows: Iterable[Follow]) -> None:
         pairs: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-        for copy, source, momentum in self._follows():
-            copies, sources = pairs[momentum]
-            copies.append(copy)
-            sources.append(self.network.get_parameter(source))
+        for follow in follows:
+            copies, sources = pairs[follow.momentum]
+            copies.append(follow.copy)
+            sources.append(self._source(follow))
         for momentum, (copies, sources) in pairs.items():
             torch._foreach_lerp_(copies, sources, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
-        self._versions = None
+
+    def _source(self, follow: Follow) -> Tensor:
+        owner, _, name = follow.source.rpartition(".")
+        return getattr(self.network.get_submodule(owner), name)
 
     def _objective(self, index: int) -> LocalObjective:
         return cast(LocalObjective, self.objectives[index])
@@ -282,7 +302,8 @@ class LocalModel(nn.Module):
         return [follow for index in range(len(self.windows)) for follow in self._objective(index).follows()]
 
     def _followed(self) -> dict[str, int]:
-        return {follow.source: self.network.get_parameter(follow.source)._version for follow in self._follows()}
+        sources = {follow.source: self._source(follow) for follow in self._follows()}
+        return {name: source._version for name, source in sources.items() if isinstance(source, nn.Parameter)}
 
     def _note_versions(self) -> None:
         if self._versions is None:

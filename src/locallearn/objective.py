@@ -100,32 +100,45 @@ class LocalOutput(NamedTuple):
 
 
 class Follow(NamedTuple):
-    """A tensor of an auxiliary network that follows a parameter of the network as a moving average.
+    """A tensor of an auxiliary network that follows a tensor of the network as a moving average.
 
     Args:
-        copy: The following tensor, `copy <- momentum * copy + (1 - momentum) * source` after each step.
-        source: Name of the parameter in the network.
+        copy: The following tensor, `copy <- momentum * copy + (1 - momentum) * source` once per optimizer step.
+        source: Name of the parameter or buffer in the network.
         momentum: Between 0 and 1.
+        before_step: Whether to average after the window's backward pass, when the source is as it was in this batch's
+            forward pass, instead of in `LocalModel.after_step`.
     """
 
     copy: Tensor
     source: str
     momentum: float
+    before_step: bool = False
 
 
 class LocalObjective(nn.Module, ABC):
     """Owns the auxiliary networks of one window and scores the window's features."""
 
-    @abstractmethod
-    def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
-        """The summands of the local loss, each computed only when asked for.
-
-        The engine sends the gradient of a part back, and frees its graph, before it asks for the next. So parts must
-        not share a graph: what two losses read in common is computed once for each, or the losses are summed into one
-        part.
+    def prepare(self, features: Tensor) -> Tensor:
+        """What all parts read in common, computed once: the features themselves unless overridden.
 
         Args:
             features: Output of the window's last block.
+
+        Returns:
+            The features, or what learned layers make of them, with its graph.
+        """
+        return features
+
+    @abstractmethod
+    def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
+        """The summands of the local loss, each computed only when asked for.
+
+        The engine sends the gradient of a part back, and frees its graph, before it asks for the next. So parts must
+        not share a graph: what they read in common belongs into `prepare`.
+
+        Args:
+            prepared: What `prepare` made of the output of the window's last block.
             batch: Inputs, targets and images.
 
         Yields:
@@ -133,7 +146,7 @@ class LocalObjective(nn.Module, ABC):
         """
 
     def follows(self) -> Iterable[Follow]:
-        """Which tensors of this objective average parameters of the network.
+        """Which tensors of this objective average tensors of the network.
 
         Returns:
             One entry for each such tensor.
@@ -150,7 +163,7 @@ class LocalObjective(nn.Module, ABC):
         Returns:
             The weighted sum, its summands and the logits.
         """
-        parts = list(self.parts(features, batch))
+        parts = list(self.parts(self.prepare(features), batch))
         loss = torch.stack([part.weight * part.loss for part in parts]).sum()
         logits = next((part.logits for part in parts if part.logits is not None), None)
         return LocalOutput(loss, {part.name: part.loss for part in parts}, logits)
@@ -209,9 +222,9 @@ class WeightedTerms(LocalObjective):
         self.terms = nn.ModuleList(terms)
 
     @override
-    def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
+    def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
         for term in self.terms:
-            yield term(features, batch)
+            yield term(prepared, batch)
 
 
 class OutputLoss(LocalObjective):
@@ -226,8 +239,8 @@ class OutputLoss(LocalObjective):
         self.task = task
 
     @override
-    def parts(self, features: Tensor, batch: Batch) -> Iterator[Part]:
-        yield Part("output", self.task.output_loss(features, batch.targets), logits=features.detach())
+    def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
+        yield Part("output", self.task.output_loss(prepared, batch.targets), logits=prepared.detach())
 
 
 def prediction_term(head: nn.Module, task: Task, *, weight: float = 1.0) -> Term:

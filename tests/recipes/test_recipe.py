@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from locallearn.datasets.registry import SPECS
-from locallearn.methods import METHODS
+from locallearn.methods import MAN, METHODS, InfoPro, method
 from locallearn.recipes import Recipe
+from locallearn.recipes.problems import problems
 from locallearn.recipes.recipe import AugmentationSection, ScheduleSection, Section
 
 
@@ -116,8 +117,17 @@ def test_every_field_of_every_section_is_described():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_completed_with_its_defaults_and_built(name: str):
     section = Recipe.model_validate(tables(method__name=name)).method
-    assert section.build() == METHODS[name]()
-    assert METHODS[name](**section.options) == METHODS[name]()
+    assert section.build() == METHODS[name]() == method(name, **section.options)
+
+
+def test_the_base_of_a_method_is_a_table_of_its_own():
+    given = {"name": "infopro+man", "momentum": 0.9, "base": {"reconstruction": [1, 0.5], "head": "2c2f"}}
+    section = Recipe.model_validate(tables(method=given)).method
+    assert section.options["base"]["feature_dim"] == 128
+    assert section.build() == MAN(InfoPro(reconstruction=(1.0, 0.5), head="2c2f"), momentum=0.9)
+    with pytest.raises(ValidationError) as caught:
+        Recipe.model_validate(tables(method=given | {"base": {"haed": "2c2f"}}))
+    assert "method.base.haed is not a key of this section. Did you mean 'head'?" in problems(caught.value, Recipe)[0]
 
 
 def test_a_method_keeps_the_fields_it_is_given():

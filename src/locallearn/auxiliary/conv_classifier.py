@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, map_shape
+from locallearn.auxiliary.feature_map import as_map, conv3x3, global_average, map_shape
 from locallearn.errors import InputError
 
 Layers = Literal["0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f"]
@@ -81,7 +81,7 @@ class ConvClassifier(nn.Module):
         Returns:
             (B, num_outputs).
         """
-        return self.linear(self.hidden(self.convs(as_map(features)).mean((2, 3))))
+        return self.linear(self.hidden(global_average(self.convs(as_map(features)))))
 
 
 def _conv(before: int, after: int, size: tuple[int, int], stride: int) -> nn.Sequential:

@@ -71,6 +71,18 @@ def pool_to(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.avg_pool2d(maps, (height // size[0], width // size[1]))
 
 
+def global_average(maps: Tensor) -> Tensor:
+    """Mean over rows and columns, whose gradient is a view of N x C numbers; `Tensor.mean` makes a whole map of it.
+
+    Args:
+        maps: (B, C, H, W).
+
+    Returns:
+        (B, C).
+    """
+    return maps.sum((2, 3)) / (maps.shape[2] * maps.shape[3])
+
+
 def conv3x3(channels: int, outputs: int, size: tuple[int, int], *, stride: int = 1, bias: bool = False) -> nn.Conv2d:
     """A 3x3 convolution with padding 1, drawn as the released CIFAR networks are: N(0, sqrt(2 / (k k outputs))).
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from locallearn.auxiliary.feature_map import conv3x3
+from locallearn.auxiliary.lean_relu import lean_relu
 from locallearn.auxiliary.upsampled_conv import upsampled_conv3x3
 from locallearn.errors import InputError
 
@@ -47,7 +48,6 @@ class ImageDecoder(nn.Module):
         self.size = (image_shape[1], image_shape[2])
         self.conv = conv3x3(shape[0], int(12 * widen), self.size, bias=True)
         self.norm = nn.BatchNorm2d(int(12 * widen))
-        self.relu = nn.ReLU(inplace=True)
         self.to_image = conv3x3(int(12 * widen), image_shape[0], self.size, bias=True)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -63,4 +63,4 @@ class ImageDecoder(nn.Module):
             hidden = self.conv(features)
         else:
             hidden = upsampled_conv3x3(features, self.conv.weight, self.conv.bias, self.size)
-        return self.to_image(self.relu(self.norm(hidden)))
+        return self.to_image(lean_relu(self.norm(hidden)))

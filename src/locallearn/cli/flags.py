@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from locallearn.errors import InputError
-from locallearn.methods import method_class
 from locallearn.recipes import Recipe, checked, names
 from locallearn.recipes.choices import method_fields
 from locallearn.recipes.recipe import MethodSection
@@ -124,29 +123,30 @@ def recipe_word(argv: Sequence[str]) -> str | None:
 def _section(model: BaseModel, path: str) -> Any:
     # An instance of a fresh dataclass with the section's fields, their types, descriptions and current values.
     fields: list[tuple[str, Any, Any]] = []
-    for name, info in _fields(model).items():
-        value = getattr(model, name)
+    for name, (info, value) in _fields(model).items():
         here = f"{path}{name}"
         if here in DESCRIPTIVE:
             continue
-        annotation = info.annotation
-        if isinstance(value, BaseModel):
-            value = _section(value, f"{here}.")
-            annotation = type(value)
+        inner = _section(value, f"{here}.") if isinstance(value, BaseModel) else value
+        annotation = type(inner) if isinstance(value, BaseModel) else info.annotation
         aliases = (ALIASES[here],) if here in ALIASES else None
         confined = Annotated[annotation, tyro.conf.arg(help=info.description, aliases=aliases)]
-        default = {"default_factory": lambda value=value: value} if isinstance(value, dict) else {"default": value}
+        default = {"default_factory": lambda inner=inner: inner} if isinstance(inner, dict) else {"default": inner}
         fields.append((name, confined, dataclasses.field(**default)))
-    documentation = method_class(model.name).__doc__ if isinstance(model, MethodSection) else type(model).__doc__
+    documentation = _own_fields(model).__doc__ if isinstance(model, MethodSection) else type(model).__doc__
     kind = dataclasses.make_dataclass(
         type(model).__name__, fields, kw_only=True, frozen=True, namespace={"__doc__": documentation}
     )
     return kind()
 
 
-def _fields(model: BaseModel) -> dict[str, FieldInfo]:
-    own = dict(type(model).model_fields)
-    return own | method_fields(method_class(model.name)).model_fields if isinstance(model, MethodSection) else own
+def _fields(model: BaseModel) -> dict[str, tuple[FieldInfo, Any]]:
+    own = {name: (info, getattr(model, name)) for name, info in type(model).model_fields.items()}
+    return own | _fields(_own_fields(model)) if isinstance(model, MethodSection) else own
+
+
+def _own_fields(section: MethodSection) -> BaseModel:
+    return method_fields(section.name).model_validate(section.options)
 
 
 def _values(value: Any) -> Any:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 from locallearn.abstract_method import Context, Method, Site, Window
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from locallearn.abstract_method import Head
     from locallearn.objective import LocalObjective
     from locallearn.partitioning import Partition
 
@@ -28,6 +27,7 @@ class Backprop(Method):
         checkpoint: Keep only the inputs of the blocks and run each block again in the backward pass.
     """
 
+    has_objectives: ClassVar[bool] = False
     checkpoint: bool = False
 
     @override
@@ -35,7 +35,5 @@ class Backprop(Method):
         return (Window(0, len(partition.blocks), recompute=self.checkpoint),)
 
     @override
-    def objective(
-        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
-    ) -> LocalObjective:
+    def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
         raise AssertionError("the only window of back-propagation ends at the network's output")

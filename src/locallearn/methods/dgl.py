@@ -12,6 +12,7 @@ from locallearn.abstract_method import Context, Method, Site, Window, one_window
 if TYPE_CHECKING:
     from torch import nn
 
+    from locallearn.abstract_method import Head
     from locallearn.objective import LocalObjective
     from locallearn.partitioning import Partition
 
@@ -36,22 +37,22 @@ class DGL(Method):
             2x2. `"authors"`: the same with three hidden layers with bias. `"mlaan"`: MLAAN's `auxDGL`, three 1x1
             convolutions of width 128 at full resolution, global pooling, three hidden layers of 512. `"man"`: MAN++'s,
             the same behind a pool to 8x8. `"infopro"`: one 3x3 convolution and two linear layers, the head of MLAAN's
-            released baseline named DGL (`resnetDGL.py`).
+            released baseline named DGL (`resnetDGL.py`). `"linear"`: global pooling and a linear layer, the head of
+            MLAAN alone.
     """
 
-    head: Literal["auglocal", "authors", "mlaan", "man", "infopro"] = "auglocal"
+    head: Literal["auglocal", "authors", "mlaan", "man", "infopro", "linear"] = "auglocal"
 
     @override
     def windows(self, partition: Partition) -> tuple[Window, ...]:
         return one_window_per_block(len(partition.blocks))
 
     @override
-    def objective(
-        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
-    ) -> LocalObjective:
+    def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
         from locallearn.objective import WeightedTerms, prediction_term
 
-        return WeightedTerms(prediction_term(head or self._head(site, context), context.task))
+        task = context.task
+        return WeightedTerms(prediction_term(head(site, task.num_outputs) if head else self._head(site, context), task))
 
     def _head(self, site: Site, context: Context) -> nn.Module:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
@@ -59,7 +60,9 @@ class DGL(Method):
         from locallearn.auxiliary.feature_map import map_shape
 
         num_outputs = context.task.num_outputs
-        if self.head == "infopro":
-            return ConvClassifier(site.shape, num_outputs, final_channels=map_shape(context.units[-1].out_shape)[0])
+        if self.head in ("infopro", "linear"):
+            final = map_shape(context.units[-1].out_shape)[0]
+            layers = "1c2f" if self.head == "infopro" else "0c1f"
+            return ConvClassifier(site.shape, num_outputs, final_channels=final, layers=layers)
         forms = {"auglocal": AUGLOCAL, "authors": AUTHORS, "mlaan": MLAAN, "man": MAN}
         return ConvMLP(site.shape, num_outputs, forms[self.head])

@@ -11,8 +11,9 @@ from locallearn.abstract_method import Context, Method, Site, Window, one_window
 from locallearn.errors import InputError, listed
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from locallearn.abstract_method import Head
     from locallearn.objective import Batch, LocalObjective, Term
     from locallearn.partitioning import Partition
 
@@ -46,6 +47,7 @@ class InfoPro(Method):
         prediction: :math:`\lambda_2`, likewise.
         schedule: `"linear"`: :math:`t_k = k/(K-2)` over the K-1 local blocks. `"stage"`: :math:`t_k = s_k/(K-2)`, where
             :math:`s_k` is the stage, counted from the stem as 0, of the unit that the objective reads.
+            `"block_stage"`: the same with the stage of the block's own last unit, as MLAAN's code does.
     """
 
     task_loss: Literal["contrastive", "cross_entropy"] = "contrastive"
@@ -54,7 +56,7 @@ class InfoPro(Method):
     widen: float = 1.0
     reconstruction: tuple[float, float] = (5.0, 0.2)
     prediction: tuple[float, float] = (0.05, 0.5)
-    schedule: Literal["linear", "stage"] = "linear"
+    schedule: Literal["linear", "stage", "block_stage"] = "linear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,9 +75,7 @@ class InfoPro(Method):
         return one_window_per_block(len(partition.blocks))
 
     @override
-    def objective(
-        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
-    ) -> LocalObjective:
+    def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
         from locallearn.objective import WeightedTerms
 
         position = self._position(site, context)
@@ -98,16 +98,17 @@ class InfoPro(Method):
         steps = site.count - 1
         if self.schedule == "linear":
             return site.index / steps if steps else 0.0
-        position = context.units[site.unit].stage / steps if steps else 0.0
+        own = context.partition.infos[site.index].units.stop - 1
+        unit = context.units[own if self.schedule == "block_stage" else site.unit]
+        position = unit.stage / steps if steps else 0.0
         if position > 1:
             raise InputError(
-                f"InfoPro's schedule 'stage' leaves the range of its weights with {site.count + 1} blocks (unit "
-                f"{context.units[site.unit].name} is in stage {context.units[site.unit].stage}); use more blocks or "
-                "schedule='linear'."
+                f"InfoPro's schedule {self.schedule!r} leaves the range of its weights with {site.count + 1} blocks "
+                f"(unit {unit.name} is in stage {unit.stage}); use more blocks or schedule='linear'."
             )
         return position
 
-    def _task_term(self, site: Site, context: Context, head: nn.Module | None, weight: float) -> Term:
+    def _task_term(self, site: Site, context: Context, head: Head | None, weight: float) -> Term:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
         from locallearn.auxiliary.feature_map import map_shape
         from locallearn.losses.supervised_contrastive import supervised_contrastive
@@ -115,23 +116,26 @@ class InfoPro(Method):
 
         task = context.task
         contrastive = self.task_loss == "contrastive"
-        if head is None:
-            head = ConvClassifier(
+        num_outputs = self.feature_dim if contrastive else task.num_outputs
+        if head is not None:
+            auxiliary = head(site, num_outputs)
+        else:
+            auxiliary = ConvClassifier(
                 site.shape,
-                self.feature_dim if contrastive else task.num_outputs,
+                num_outputs,
                 layers=self.head,
                 feature_dim=self.feature_dim,
                 final_channels=map_shape(context.units[-1].out_shape)[0],
                 widen=self.widen,
             )
         if not contrastive:
-            return prediction_term(head, task, weight=weight)
+            return prediction_term(auxiliary, task, weight=weight)
         require_labels(task, "InfoPro's contrastive loss")
 
         def contrastive_loss(output: Tensor, batch: Batch) -> Tensor:
             return supervised_contrastive(output, task.labels(batch.targets))
 
-        return Term("contrastive", head, contrastive_loss, weight=weight)
+        return Term("contrastive", auxiliary, contrastive_loss, weight=weight)
 
     def _reconstruction_term(self, site: Site, context: Context, weight: float) -> Term:
         from locallearn.auxiliary.image_decoder import ImageDecoder

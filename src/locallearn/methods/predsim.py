@@ -11,8 +11,9 @@ from locallearn.abstract_method import Context, Method, Site, Window, one_window
 from locallearn.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from locallearn.abstract_method import Head
     from locallearn.objective import Batch, LocalObjective
     from locallearn.partitioning import Partition
 
@@ -60,9 +61,7 @@ class PredSim(Method):
         return (*local, last._replace(weight=self.last_weight))
 
     @override
-    def objective(
-        self, window: Window, site: Site, context: Context, *, head: nn.Module | None = None
-    ) -> LocalObjective:
+    def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
         from locallearn.auxiliary.pooled_linear import PooledLinear
         from locallearn.auxiliary.similarity_conv import SimilarityConv
         from locallearn.losses.similarity_matching import similarity_matching
@@ -81,6 +80,10 @@ class PredSim(Method):
             terms.append(Term("similarity", similarity, similarity_loss, weight=self.beta))
         if self.beta < 1:
             most = self.pooled_features or (4096 if original else 512)
-            head = head or PooledLinear(site.shape, task.num_outputs, threshold=most, zero_weight=original)
-            terms.append(prediction_term(head, task, weight=1 - self.beta))
+            classifier = (
+                head(site, task.num_outputs)
+                if head
+                else PooledLinear(site.shape, task.num_outputs, threshold=most, zero_weight=original)
+            )
+            terms.append(prediction_term(classifier, task, weight=1 - self.beta))
         return WeightedTerms(*terms)

@@ -30,7 +30,7 @@ class Block(nn.Module):
         super().__init__()
         bounds = (*traced.bounds, len(traced.nodes))
         inside = traced.nodes[bounds[start] : bounds[stop]]
-        graph = _subgraph(traced, bounds[start], bounds[stop], start, stop)
+        graph = subgraph(traced, start, stop)
         self._network = (network,)
         self._function = type(fx.GraphModule(network, graph)).forward
         self.modules_called = tuple(dict.fromkeys(str(node.target) for node in inside if node.op == "call_module"))
@@ -104,7 +104,19 @@ def with_activation(state: State, replacement: Tensor) -> State:
     return (replacement, *(item.detach() if isinstance(item, Tensor) else item for item in state[1:]))
 
 
-def _subgraph(traced: TracedUnits, first: int, last: int, start: int, stop: int) -> fx.Graph:
+def subgraph(traced: TracedUnits, start: int, stop: int) -> fx.Graph:
+    """The graph of consecutive units, from the state they are given to the state they hand on.
+
+    Args:
+        traced: The network's graph with the places of its units.
+        start: Index of the first unit.
+        stop: One past the index of the last; one more than the number of units includes the head.
+
+    Returns:
+        A graph whose nodes name the network's own modules; its first input and its first output are activations.
+    """
+    bounds = (*traced.bounds, len(traced.nodes))
+    first, last = bounds[start], bounds[stop]
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     fed = fed_by_input(traced.nodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from locallearn.partitioning.block import Block, activation, with_activation
 from locallearn.partitioning.published_cuts import published_sizes
 from locallearn.partitioning.tracing import keeping_modes, owner
 from locallearn.partitioning.unit import TracedUnits, Unit, chained_units, find_units
+from locallearn.partitioning.unit_copy import unit_copy
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Partition:
         infos: What each block consists of.
         input_shape: Shape of the network's input without the batch.
         output_shape: Shape of its output without the batch, None if that is no tensor.
+        traced: The graph that units and blocks are pieces of.
     """
 
     network: nn.Module
@@ -60,9 +62,30 @@ class Partition:
     infos: tuple[BlockInfo, ...]
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...] | None
+    traced: TracedUnits = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.blocks)
+
+    def copy_unit(self, index: int, count: int = 1) -> nn.Module:
+        """A module of its own that computes what a unit computes, with parameters and buffers of its own.
+
+        Args:
+            index: The unit, counted from 0.
+            count: How many units from there on.
+
+        Returns:
+            A deep copy from activation to activation, without the network's hooks. Parameters and buffers carry the
+            names they have in the network.
+
+        Raises:
+            InputError: There is no such unit, or it reads more than the activation.
+        """
+        if not (count >= 1 and 0 <= index <= len(self.units) - count):
+            raise InputError(
+                f"There are no {count} units from {index} on; {type(self.network).__name__} has {len(self.units)}."
+            )
+        return unit_copy(self.network, self.traced, index, count)
 
 
 def partition(
@@ -246,7 +269,7 @@ def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: S
         raise InputError(listed(problems))
     output_shape = _prove_equal(network, blocks, example)
     head = Block(network, traced, count, count + 1)
-    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]), output_shape)
+    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]), output_shape, traced)
 
 
 def _hooks_that_would_not_run(network: nn.Module, traced: TracedUnits) -> list[str]:

@@ -12,10 +12,9 @@ from typing import Any, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
-from locallearn.abstract_method import Method
 from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
-from locallearn.methods import method_class
+from locallearn.methods import NamedMethod, method, named_method
 from locallearn.networks import names as network_names
 
 CONFIG = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
@@ -104,7 +103,7 @@ def checked_method(given: dict[str, Any]) -> dict[str, Any]:
     """The entries of a recipe's method section, completed with the method's defaults.
 
     Args:
-        given: `name` and the method's fields.
+        given: `name` and the method's fields; those of what it is laid over in `base`.
 
     Returns:
         `name` and every field of the method; the entries as given if `name` is no text.
@@ -116,10 +115,9 @@ def checked_method(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str):
         return given
     try:
-        found = method_class(name)
+        model = method_fields(name)
     except InputError as error:
         raise PydanticCustomError("at", "{message}", {"key": "name", "message": str(error)}) from error
-    model = method_fields(found)
     try:
         fields = model.model_validate({key: value for key, value in given.items() if key != "name"})
     except ValidationError as error:
@@ -127,24 +125,34 @@ def checked_method(given: dict[str, Any]) -> dict[str, Any]:
             "inner", "{message}", {"inner": error, "model": model, "message": str(error)}
         ) from error
     complete = fields.model_dump()
-    found(**complete)
+    method(name, **complete)
     return {"name": name} | complete
 
 
 @functools.cache
-def method_fields(found: type[Method]) -> type[BaseModel]:
-    """The fields of a method's dataclass as a model that checks their types.
+def method_fields(name: str) -> type[BaseModel]:
+    """The fields of a named method as a model that checks their types.
 
     Args:
-        found: See `locallearn.methods.method_class`.
+        name: See `locallearn.methods.named_method`.
 
     Returns:
-        A model with one field for each of the dataclass's.
+        A model with one field for each of the dataclass's; `base` is such a model itself.
+
+    Raises:
+        InputError: See `locallearn.methods.named_method`.
     """
-    hints = get_type_hints(found)
+    return _fields_of(named_method(name))
+
+
+def _fields_of(named: NamedMethod) -> type[BaseModel]:
+    hints = get_type_hints(named.kind)
     fields: dict[str, Any] = {}
-    for field in dataclasses.fields(found):
-        default = PydanticUndefined if field.default is dataclasses.MISSING else field.default
-        strict = None if get_origin(hints[field.name]) is not tuple else False
-        fields[field.name] = (hints[field.name], Field(default, strict=strict))
-    return create_model(found.__name__, __config__=CONFIG, **fields)
+    for name, value in named.defaults.items():
+        default = PydanticUndefined if value is dataclasses.MISSING else value
+        strict = None if get_origin(hints[name]) is not tuple else False
+        fields[name] = (hints[name], Field(default, strict=strict))
+    if named.base is not None:
+        inner = _fields_of(named.base)
+        fields["base"] = (inner, Field(default_factory=inner, description="What the method is laid over."))
+    return create_model(named.kind.__name__, __config__=CONFIG, __doc__=named.kind.__doc__, **fields)
