@@ -15,35 +15,56 @@ from locallearn.planning.bytes_alive import held_by, peak_bytes
 
 MIB = 2**20
 BATCH = 1024
+INFOPRO = ll.InfoPro(task_loss="cross_entropy")
 METHODS: dict[str, ll.Method] = {
     "backprop": ll.Backprop(),
     "backprop, checkpointing": ll.Backprop(checkpoint=True),
     "dgl": ll.DGL(),
     "predsim": ll.PredSim(),
-    "infopro": ll.InfoPro(task_loss="cross_entropy"),
+    "infopro": INFOPRO,
+    "auglocal": ll.AugLocal(),
+    "dgl+man": ll.MAN(),
+    "dgl+man, MAN++ head": ll.MAN(ll.DGL(head="man")),
+    "infopro+man": ll.MAN(INFOPRO),
+    "mlaan": ll.MLAAN(),
+    "mlaan, multilaminar only": ll.MLAAN(leap="none"),
 }
+PRESET = {"infopro+man": "man", "mlaan": "mlaan", "mlaan, multilaminar only": "mlaan"}
+"""Cuts of the authors' released code; all other methods are cut as AugLocal's code does, the stem a block of its own."""
 NETWORKS = {"resnet32": 16, "resnet110": 55}
 OFFICIAL_MIB = {
     ("resnet32", "backprop"): 2463.9,
     ("resnet32", "dgl"): 470.4,
     ("resnet32", "predsim"): 595.1,
     ("resnet32", "infopro"): 708.6,
+    ("resnet32", "auglocal"): 621.1,
+    ("resnet32", "dgl+man, MAN++ head"): 1264.7,
+    ("resnet32", "infopro+man"): 1304.6,
+    ("resnet32", "mlaan"): 1733.3,
     ("resnet110", "backprop"): 8297.6,
     ("resnet110", "dgl"): 500.3,
     ("resnet110", "predsim"): 613.4,
     ("resnet110", "infopro"): 731.4,
+    ("resnet110", "auglocal"): 669.8,
+    ("resnet110", "dgl+man, MAN++ head"): 1511.2,
+    ("resnet110", "infopro+man"): 1338.6,
+    ("resnet110", "mlaan"): 1843.5,
 }
-"""AugLocal's released code at the same cuts, counted by the same meter."""
+"""The authors' released codes at the same cuts, counted by the same meter: AugLocal's for the methods up to `auglocal`,
+MAN's (with its 2c2f head), MAN_PlusPlus's and MLAAN's."""
 
 
-def cost(network_name: str, num_blocks: int, method: ll.Method | None, batch: int = BATCH) -> tuple[int, int]:
+def cost(
+    network_name: str, num_blocks: int, method: ll.Method | None, batch: int = BATCH, *, preset: str = "auglocal"
+) -> tuple[int, int]:
     """Peak bytes and operations of one SGD step with momentum on 32x32 images of ten classes, fp32.
 
     Args:
         network_name: A CIFAR ResNet.
-        num_blocks: K, cut as AugLocal's code does.
+        num_blocks: K as the papers name it.
         method: How to train; None for plain PyTorch on the untouched network.
         batch: Images per step.
+        preset: Whose cuts.
 
     Returns:
         Bytes alive at the peak, and floating-point operations.
@@ -52,7 +73,7 @@ def cost(network_name: str, num_blocks: int, method: ll.Method | None, batch: in
         network = ll.networks.build(network_name, 10)
         model: torch.nn.Module = network
         if method is not None:
-            blocks = ll.partition(network, torch.empty(2, 3, 32, 32), num_blocks=num_blocks, preset="auglocal")
+            blocks = ll.partition(network, torch.empty(2, 3, 32, 32), num_blocks=num_blocks, preset=preset)
             model = ll.LocalModel(blocks, method, ll.Classification(10), normalization=((0.5,) * 3, (0.25,) * 3))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
 
@@ -64,6 +85,8 @@ def cost(network_name: str, num_blocks: int, method: ll.Method | None, batch: in
             else:
                 F.cross_entropy(model(inputs), targets).backward()
             optimizer.step()
+            if isinstance(model, ll.LocalModel):
+                model.after_step()
 
         peak = peak_bytes(step, lambda: held_by(model, optimizer))
         with FlopCounterMode(display=False) as counter:
@@ -77,12 +100,14 @@ def main() -> None:
     for network, num_blocks in NETWORKS.items():
         plain_bytes, plain_flops = cost(network, num_blocks, None)
         measured = {"plain PyTorch": (plain_bytes, plain_flops)}
-        measured |= {name: cost(network, num_blocks, method) for name, method in METHODS.items()}
+        for name, method in METHODS.items():
+            measured[name] = cost(network, num_blocks, method, preset=PRESET.get(name, "auglocal"))
         for name, (peak, flops) in measured.items():
             rows.append(
                 {
                     "network": network,
                     "num_blocks": 1 if name == "plain PyTorch" else num_blocks,
+                    "cut": PRESET.get(name, "auglocal"),
                     "method": name,
                     "peak_bytes": peak,
                     "peak_mib": round(peak / MIB, 2),

@@ -21,6 +21,10 @@ METHODS: dict[str, ll.Method] = {
     "dgl": ll.DGL(),
     "predsim": ll.PredSim(),
     "infopro": ll.InfoPro(task_loss="cross_entropy"),
+    "auglocal": ll.AugLocal(),
+    "dgl+man": ll.MAN(),
+    "infopro+man": ll.MAN(ll.InfoPro(task_loss="cross_entropy")),
+    "mlaan": ll.MLAAN(),
 }
 
 
@@ -59,6 +63,7 @@ def sides(network: torch.nn.Module, num_blocks: int, inputs: Tensor, targets: Te
             optimizer.zero_grad()
             model.local_backward(inputs, targets)
             optimizer.step()
+            model.after_step()
 
         return step
 

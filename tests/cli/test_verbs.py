@@ -39,7 +39,31 @@ def test_ls_of_what_there_is_not(capsys: pytest.CaptureFixture[str]):
     assert "'methods'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("words", [["svhn", "k55", "+man"], ["_k55_dgl+man", "svhn"]])
+def test_ls_keeps_the_names_that_hold_every_word(words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["ls", "recipes", *words, "--json"]) == 0
+    found = [row["name"] for row in json.loads(capsys.readouterr().out.splitlines()[-1])["recipes"]]
+    assert found == [name for name in names() if all(word in name for word in words)]
+    assert "svhn_resnet110_k55_dgl+man" in found and len(found) < 20
+
+
+def test_ls_of_a_word_that_no_name_holds(capsys: pytest.CaptureFixture[str]):
+    assert main(["ls", "recipes", "svhn", "imagenet"]) == 2
+    shown = capsys.readouterr()
+    assert "None of the" in shown.err and "'svhn' and 'imagenet'" in shown.err and not shown.out
+
+
+def test_show_sets_contradicting_numbers_side_by_side(capsys: pytest.CaptureFixture[str]):
+    assert main(["show", "cifar10_resnet32_k16_dgl+mlaan"]) == 0
+    shown = capsys.readouterr().out
+    assert "test_error = 6.36 +- 0.15 %, mean of 3 runs (MLAAN, Table 1; Table 4); also printed: 6.80" in shown
+    assert "test_error = 6.80 % (MLAAN, text" in shown and "# Seeds: 3;" in shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["digits", "cifar10_resnet32_k16_dgl", "svhn_resnet110_k55_dgl+mlaan", "cifar10_resnet32_k8_infopro+man_m0.99"],
+)
 def test_show_prints_a_recipe_that_reads_back(name: str, capsys: pytest.CaptureFixture[str]):
     assert main(["show", name, "--json"]) == 0
     *toml, last = capsys.readouterr().out.splitlines()

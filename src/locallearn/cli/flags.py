@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from locallearn.errors import InputError
-from locallearn.recipes import Recipe, checked, names
+from locallearn.recipes import Recipe, checked, known
 from locallearn.recipes.choices import method_fields
 from locallearn.recipes.recipe import MethodSection
 
@@ -113,9 +113,8 @@ def recipe_word(argv: Sequence[str]) -> str | None:
     """
     if argv and not argv[0].startswith("-"):
         return argv[0]
-    known = names()
     for before, word in itertools.pairwise(argv):
-        if (word in known or word.endswith(".toml")) and not before.endswith((".name", "--method")):
+        if (known(word) or word.endswith(".toml")) and not before.endswith((".name", "--method")):
             return word
     return None
 

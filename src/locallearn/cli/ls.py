@@ -13,8 +13,9 @@ from locallearn import networks
 from locallearn.cli.flags import Format, Json, parsed
 from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import SPECS
+from locallearn.errors import InputError
 from locallearn.methods import METHODS
-from locallearn.recipes import load, names
+from locallearn.recipes import names, summary
 
 Kind = Literal["methods", "networks", "datasets", "recipes"]
 
@@ -25,9 +26,11 @@ class Ls:
 
     Args:
         kind: What to list.
+        words: Only names that hold all of these, such as `ls recipes svhn k55 man`.
     """
 
     kind: tyro.conf.Positional[Kind]
+    words: tyro.conf.Positional[tuple[str, ...]] = ()
     format: Format = "table"
     json: Json = False
 
@@ -40,9 +43,22 @@ def run(argv: Sequence[str]) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        InputError: No name holds the words.
     """
     options = parsed(Ls, argv, verb="ls")
-    rows = [{"name": name, "description": description} for name, description in described(options.kind).items()]
+    found = described(options.kind)
+    rows = [
+        {"name": name, "description": description}
+        for name, description in found.items()
+        if all(word in name for word in options.words)
+    ]
+    if not rows:
+        wanted = " and ".join(repr(word) for word in options.words)
+        raise InputError(
+            f"None of the {len(found)} {options.kind} has {wanted} in its name; use fewer or shorter words."
+        )
     print_rows(rows, form=options.format)
     if options.json:
         print(json.dumps({options.kind: rows}))
@@ -66,4 +82,4 @@ def described(kind: Kind) -> dict[str, str]:
         case "datasets":
             return {name: f"{spec.title}, {len(spec.classes)} classes" for name, spec in SPECS.items()}
         case "recipes":
-            return {name: load(name).title for name in names()}
+            return {name: summary(name) for name in names()}

@@ -49,7 +49,8 @@ def new_folder(out: Path | None, name: str, recipe: Recipe, *, label: str | None
         InputError: The folder asked for holds something.
     """
     if out is None:
-        plain = Path("runs") / f"{Path(name).stem}-{label or file_name(recipe.method.name)}-seed{recipe.seed}"
+        plain_name = Path(name).name.removesuffix(".toml")
+        plain = Path("runs") / f"{plain_name}-{label or file_name(recipe.method.name)}-seed{recipe.seed}"
         out, number = plain, 1
         while out.exists():
             number += 1
@@ -107,6 +108,11 @@ def train_seeds(recipe: Recipe, out: Path, *, resume: bool = False, fall_back: b
     except (KeyboardInterrupt, SystemExit):
         if (out / RECIPE).exists():
             print(f"stopped; go on with: locallearn train --resume {out}", file=sys.stderr)
+        raise
+    except InputError:
+        if not resume and [item.name for item in out.glob("*")] == [RECIPE]:
+            (out / RECIPE).unlink()
+            out.rmdir()
         raise
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locallearn.cli.flags import Json, RecipeName, parsed
-from locallearn.recipes import dumped, load
+from locallearn.recipes import Published, Recipe, dumped, load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,27 @@ def run(argv: Sequence[str]) -> int:
     """
     options = parsed(Show, argv, verb="show")
     recipe = load(options.recipe)
-    published = [f"# {name} = {value} %" for name, value in recipe.published.items()]
-    guessed = [f"# {sentence}" for sentence in recipe.guessed]
+    published = [f"#   {number}{disagreement(number, recipe)}" for number in recipe.published]
+    guessed = [f"#   {sentence}" for sentence in recipe.guessed]
     print("\n".join([f"# {recipe.title}", f"# Source: {recipe.source or 'not stated'}"]))
-    print("\n".join(["# Published:", *(published or ["# nothing"]), "# Guessed:", *(guessed or ["# nothing"]), ""]))
+    print("\n".join(["# Published:", *(published or ["#   nothing"]), "# Guessed:", *(guessed or ["#   nothing"])]))
+    print(f"# Seeds: {recipe.seeds}{'; --seeds 1 trains once.' if recipe.seeds > 1 else ''}\n")
     print(dumped(recipe), end="")
     if options.json:
         print(json.dumps(recipe.model_dump(mode="json", exclude_none=True)))
     return 0
+
+
+def disagreement(number: Published, recipe: Recipe) -> str:
+    """What to add to a published number that contradicts another one.
+
+    Args:
+        number: One of the recipe's.
+        recipe: The recipe.
+
+    Returns:
+        The other values, or nothing if there are none.
+    """
+    others = {f"{other.value:.2f}" for other in recipe.published if other.name == number.name}
+    others.discard(f"{number.value:.2f}")
+    return f"; also printed: {', '.join(sorted(others))}" if others else ""

@@ -29,8 +29,8 @@ class MLAAN(Averaging):
         z_i = A_i^p \circ \dots \circ A_i^2 \bigl( A_i^1(y_i) + E_i^1(y_i) \bigr)
 
     where :math:`x_i` is the output of block i for a detached input (the independent window), :math:`y_i` the same
-    output, with gradients to the c blocks i-c+1 to i (the cascade), and :math:`A_i^j`, :math:`E_i^j` are copies of later
-    units, the leap layers. The last cascade ends in the network's own classifier. Blocks run once per step; gradients
+    output, with gradients to the c blocks i-c+1 to i (the cascade), and :math:`A_i^j`, :math:`E_i^j` are copies of
+    later units, the leap layers. The last cascade ends in the network's own classifier. Blocks run once per step; gradients
     are sent through overlapping windows one window after another.
 
     Source: Zhang, Zhang, Wang, Zhu, Guan, Su, Liu, Cai. MLAAN: Scaling Supervised Local Learning with Multilaminar Leap
@@ -152,8 +152,8 @@ class MLAAN(Averaging):
             if units[index].in_shape != shape:
                 raise InputError(
                     f"MLAAN cannot leap from unit {site.unit} ({units[site.unit].name}) to units {list(leaps)}: unit "
-                    f"{index} ({units[index].name}) reads {units[index].in_shape}, and the features before it have shape "
-                    f"{shape}. The released tables are for CIFAR ResNet-32 and ResNet-110; use leap_layers='rule'."
+                    f"{index} ({units[index].name}) reads {units[index].in_shape}, and the features before it have "
+                    f"shape {shape}. The released tables are for CIFAR ResNet-32 and ResNet-110; use leap_layers='rule'."
                 )
             shape = units[index].out_shape
         return leaps
@@ -187,7 +187,7 @@ MLAAN_CODE: dict[str, Any] = {
     "start": "equal",
     "buffers": "own",
 }
-"""What the released CIFAR code does; with a base of its own it has `cascade=3`. Source: Wendy231015/MLAAN at 70effbe."""
+"""What the released CIFAR code does; over DGL and InfoPro it has `cascade=3`. Source: Wendy231015/MLAAN at 70effbe."""
 
 MLAAN_PAPER: dict[str, Any] = {
     "cascade": 3,

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from locallearn.recipes.load import checked, dumped, load, names, read, save
-from locallearn.recipes.recipe import Recipe
+from locallearn.recipes.load import checked, dumped, known, load, names, read, save, summary
+from locallearn.recipes.recipe import Published, Recipe
 from locallearn.recipes.stored import differences
 
-__all__ = ["Recipe", "checked", "differences", "dumped", "load", "names", "read", "save"]
+__all__ = [
+    "Published",
+    "Recipe",
+    "checked",
+    "differences",
+    "dumped",
+    "known",
+    "load",
+    "names",
+    "read",
+    "save",
+    "summary",
+]

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any, get_origin, get_type_hints
 
@@ -155,4 +156,6 @@ def _fields_of(named: NamedMethod) -> type[BaseModel]:
     if named.base is not None:
         inner = _fields_of(named.base)
         fields["base"] = (inner, Field(default_factory=inner, description="What the method is laid over."))
-    return create_model(named.kind.__name__, __config__=CONFIG, __doc__=named.kind.__doc__, **fields)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute")
+        return create_model(named.kind.__name__, __config__=CONFIG, __doc__=named.kind.__doc__, **fields)

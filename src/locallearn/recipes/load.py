@@ -1,7 +1,8 @@
-"""Recipes from and to TOML."""
+"""Recipes by name, and from and to TOML."""
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from locallearn import atomic_file
 from locallearn.errors import InputError, listed
+from locallearn.recipes import published
 from locallearn.recipes.choices import suggestion
 from locallearn.recipes.problems import problems
 from locallearn.recipes.recipe import Recipe
@@ -21,10 +23,33 @@ def names() -> list[str]:
     """The recipes that come with the package.
 
     Returns:
-        Their names in alphabetical order.
+        Their names in alphabetical order: the files of this folder, and the runs of the papers (`recipes.published`).
     """
-    files = resources.files("locallearn.recipes").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return sorted([*_files(), *published.names()])
+
+
+def known(recipe: str) -> bool:
+    """Whether a word is the name of a recipe that comes with the package.
+
+    Args:
+        recipe: Any word.
+
+    Returns:
+        True for the names of `names()`, and for those of published runs without their K.
+    """
+    return recipe in _files() or published.resolved(recipe) is not None
+
+
+def summary(recipe: str) -> str:
+    """What a recipe of the package is, in one line.
+
+    Args:
+        recipe: A name of `names()`.
+
+    Returns:
+        Its title, and the first number that a paper prints for it.
+    """
+    return published.summary(recipe) if recipe in published.names() else read(recipe)["title"]
 
 
 def load(recipe: str | Path) -> Recipe:
@@ -54,6 +79,9 @@ def read(recipe: str | Path) -> dict[str, Any]:
     Raises:
         InputError: There is no such recipe, or it is no TOML.
     """
+    name = published.resolved(str(recipe))
+    if name is not None:
+        return published.tables(name)
     text = _text(recipe)
     try:
         return tomllib.loads(text)
@@ -89,7 +117,7 @@ def dumped(recipe: Recipe) -> str:
     Returns:
         Text that reads back as an equal recipe.
     """
-    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(_without_none(recipe.model_dump(mode="json", exclude_none=True)))
 
 
 def save(recipe: Recipe, path: Path) -> None:
@@ -105,18 +133,32 @@ def save(recipe: Recipe, path: Path) -> None:
     atomic_file.write(path, dumped(recipe).encode())
 
 
+def _without_none(tables: dict[str, Any]) -> dict[str, Any]:
+    # TOML has no None, and what a method is laid over is a plain dictionary, where pydantic leaves them.
+    nested = {key: _without_none(value) for key, value in tables.items() if isinstance(value, dict)}
+    return {key: value for key, value in (tables | nested).items() if value is not None}
+
+
+@functools.cache
+def _files() -> tuple[str, ...]:
+    files = resources.files("locallearn.recipes").iterdir()
+    found = (file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return tuple(name for name in found if f"{name}.toml" != published.FILE)
+
+
 def _text(recipe: str | Path) -> str:
     name = str(recipe)
-    if name in names():
+    if name in _files():
         return (resources.files("locallearn.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    known = "`locallearn ls recipes` lists them, the papers' runs beside " + ", ".join(_files())
     if not name.endswith(".toml"):
         raise InputError(
-            f"There is no recipe {name!r}.{suggestion(name, names())} The recipes are {', '.join(names())}; "
+            f"There is no recipe {name!r}.{suggestion(name, names())} {known}; "
             "your own is given as a path that ends in .toml."
         )
     try:
         return Path(recipe).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(f"There is no file {name!r}; without a file there are {', '.join(names())}.") from error
+        raise InputError(f"There is no file {name!r}; without a file: {known}.") from error
     except (OSError, ValueError) as error:
         raise InputError(f"The recipe {name!r} cannot be read ({error}).") from error

@@ -6,7 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from locallearn.errors import listed
 from locallearn.recipes.choices import CONFIG, checked_dataset, checked_device, checked_method, checked_network
@@ -219,6 +229,39 @@ class TrainingSection(Section):
         return self
 
 
+class Published(Section):
+    """One number that a paper prints for the run."""
+
+    name: str
+    """What was measured, such as `test_error`."""
+    value: float
+    """The number."""
+    deviation: NotNegative | None = None
+    """Its deviation over the runs, where printed."""
+    unit: str = "%"
+    """What it is counted in."""
+    runs: Whole | None = None
+    """Runs that it averages, where stated."""
+    paper: str = ""
+    """Which of the papers of `source`."""
+    where: str = ""
+    """Its place in the paper: table, or words of the text."""
+
+    def __str__(self) -> str:
+        deviation = "" if self.deviation is None else f" +- {self.deviation:.2f}"
+        runs = "" if self.runs is None else f", mean of {self.runs} runs"
+        place = ", ".join(part for part in (self.paper, self.where) if part)
+        return f"{self.name} = {self.value:.2f}{deviation} {self.unit}{runs}{f' ({place})' if place else ''}"
+
+
+def _told_by_key(given: Any, check: ValidatorFunctionWrapHandler) -> Published:
+    try:
+        return check(given)
+    except ValidationError as error:
+        context = {"inner": error, "model": Published, "message": str(error)}
+        raise PydanticCustomError("inner", "{message}", context) from error
+
+
 class Recipe(Section):
     """A complete run: enough, with the data, to repeat it."""
 
@@ -226,8 +269,8 @@ class Recipe(Section):
     """What the run is, in one line."""
     source: str = ""
     """Where the settings come from."""
-    published: dict[str, float] = {}
-    """Published results in percent, such as `test_error`."""
+    published: Annotated[tuple[Annotated[Published, WrapValidator(_told_by_key)], ...], Field(strict=False)] = ()
+    """What papers print for the run; a number twice where they contradict each other."""
     guessed: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Settings the source leaves open, with the value chosen here and why."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
