@@ -30,7 +30,7 @@ METHODS: dict[str, ll.Method] = {
     "mlaan, multilaminar only": ll.MLAAN(leap="none"),
 }
 PRESET = {"infopro+man": "man", "mlaan": "mlaan", "mlaan, multilaminar only": "mlaan"}
-"""Cuts of the authors' released code; all other methods are cut as AugLocal's code does, the stem a block of its own."""
+"""Whose released code says where to cut; for all other methods it is AugLocal's, the stem a block of its own."""
 NETWORKS = {"resnet32": 16, "resnet110": 55}
 OFFICIAL_MIB = {
     ("resnet32", "backprop"): 2463.9,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -67,12 +68,13 @@ def memory() -> str:
         Markdown.
     """
     return markdown(
-        ["network", "K", "method", "MiB", "of plain", "operations of plain", "official code, MiB"],
+        ["network", "K", "method", "cut of", "MiB", "of plain", "operations of plain", "official code, MiB"],
         [
             [
                 row["network"],
                 str(row["num_blocks"]),
                 row["method"],
+                row["cut"],
                 f"{row['peak_mib']:.1f}",
                 f"{row['bytes_ratio']:.3f}",
                 f"{row['flops_ratio']:.2f}",
@@ -110,6 +112,64 @@ def time() -> str:
     return f"{machine['processor']}, {machine['threads']} threads, torch {found['versions']['torch']}.\n\n{table}"
 
 
+def windows() -> str:
+    """All rows on overlapping windows.
+
+    Returns:
+        Markdown.
+    """
+    return markdown(
+        [
+            "network",
+            "K",
+            "batch",
+            "layout",
+            "method",
+            "seconds",
+            "time over plain",
+            "quartiles",
+            "operations over plain",
+        ],
+        [
+            [
+                row["network"],
+                str(row["num_blocks"]),
+                str(row["batch_size"]),
+                row["layout"],
+                row["method"],
+                f"{row['seconds']:.2f}",
+                f"{row['time_ratio']:.2f}",
+                " - ".join(f"{value:.2f}" for value in row["quartiles"]),
+                f"{row['flops_ratio']:.3f}",
+            ]
+            for row in result("windows_cpu")["rows"]
+        ],
+    )
+
+
+def learning_check() -> str:
+    """Test accuracy of each method over its seeds.
+
+    Returns:
+        Markdown.
+    """
+    by_method: dict[str, list[float]] = {}
+    for row in result("learning_check")["rows"]:
+        by_method.setdefault(row["method"], []).append(row["test_accuracy"])
+    return markdown(
+        ["method", "test accuracy, %", "deviation", "seeds"],
+        [
+            [
+                method,
+                f"{statistics.fmean(values):.2f}",
+                f"{statistics.stdev(values):.2f}" if len(values) > 1 else "one seed",
+                ", ".join(f"{value:.2f}" for value in values),
+            ]
+            for method, values in sorted(by_method.items(), key=lambda item: -statistics.fmean(item[1]))
+        ],
+    )
+
+
 def training() -> str:
     """All training runs.
 
@@ -138,6 +198,7 @@ def methods() -> str:
     Returns:
         Markdown.
     """
+    from locallearn.abstract_method import Wrapper
     from locallearn.methods import METHODS
 
     rows = []
@@ -145,7 +206,11 @@ def methods() -> str:
         module = sys.modules[method.__module__]
         path = f"src/{method.__module__.replace('.', '/')}.py"
         rows.append(
-            [f"`{name}`", (module.__doc__ or "").strip().splitlines()[0], f"[{path.rpartition('/')[2]}]({path})"]
+            [
+                f"`{'+' if issubclass(method, Wrapper) else ''}{name}`",
+                (module.__doc__ or "").strip().splitlines()[0],
+                f"[{path.rpartition('/')[2]}]({path})",
+            ]
         )
     lines = ["| " + " | ".join(cells) + " |" for cells in [["name", "what", "file"], ["---"] * 3, *rows]]
     return "\n".join(lines)
@@ -153,7 +218,13 @@ def methods() -> str:
 
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"memory": memory_summary, "methods": methods},
-    "benchmarks/README.md": {"memory": memory, "time": time, "training": training},
+    "benchmarks/README.md": {
+        "memory": memory,
+        "time": time,
+        "windows": windows,
+        "training": training,
+        "learning_check": learning_check,
+    },
 }
 
 

@@ -1,9 +1,9 @@
-"""Summaries of finished runs as a result file: `python -m benchmarks.training RUN [RUN ...]`."""
+"""Summaries of finished runs as a result file: `python -m benchmarks.training [--name NAME] RUN [RUN ...]`."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tomllib
 from pathlib import Path
 
@@ -33,18 +33,22 @@ def row(run: Path) -> dict[str, object]:
         "batch_size": recipe["training"]["batch_size"],
         "lr": recipe["training"]["lr"],
         "schedule": recipe["training"]["schedule"]["name"],
+        "precision": recipe["precision"],
         **{key: summary[key] for key in KEPT},
         "test_accuracy_by_epoch": [line["test_accuracy"] for line in metrics],
     }
 
 
 def main() -> None:
-    """Write `results/training.json` from the runs named on the command line."""
-    rows = [row(Path(argument)) for argument in sys.argv[1:]]
+    """Write `results/NAME.json` from the runs named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", default="training")
+    parser.add_argument("runs", nargs="+", type=Path)
+    options = parser.parse_args()
     print(
         write(
-            "training",
-            rows,
+            options.name,
+            [row(run) for run in options.runs],
             data="CIFAR-10: all 50,000 and 10,000 images, JPEG copy; digits: 1,437 and 360 images of scikit-learn",
         )
     )
