@@ -126,7 +126,7 @@ def windows() -> str:
             "layout",
             "method",
             "seconds",
-            "time over plain",
+            "over plain",
             "quartiles",
             "operations over plain",
         ],
@@ -205,13 +205,8 @@ def methods() -> str:
     for name, method in METHODS.items():
         module = sys.modules[method.__module__]
         path = f"src/{method.__module__.replace('.', '/')}.py"
-        rows.append(
-            [
-                f"`{'+' if issubclass(method, Wrapper) else ''}{name}`",
-                (module.__doc__ or "").strip().splitlines()[0],
-                f"[{path.rpartition('/')[2]}]({path})",
-            ]
-        )
+        shown = f"`+{name}`" if issubclass(method, Wrapper) else f"`{name}`"
+        rows.append([shown, (module.__doc__ or "").strip().splitlines()[0], f"[{path.rpartition('/')[2]}]({path})"])
     lines = ["| " + " | ".join(cells) + " |" for cells in [["name", "what", "file"], ["---"] * 3, *rows]]
     return "\n".join(lines)
 

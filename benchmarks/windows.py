@@ -6,6 +6,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,6 +97,33 @@ def flops(step: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+def compared(pair: list[ll.LocalModel], inputs: Tensor, targets: Tensor, rounds: int) -> dict[str, Any]:
+    """Time and operations of our step over those of the plain one.
+
+    Args:
+        pair: Two equal models.
+        inputs: One batch.
+        targets: Its classes.
+        rounds: Turns for each side after one to warm up.
+
+    Returns:
+        Seconds of our step, and ratios.
+    """
+    steps: list[Callable[[], object]] = [
+        partial(pair[0].local_backward, inputs, targets),
+        partial(recomputing_backward, pair[1], inputs, targets),
+    ]
+    ours, plain = zip(*([timed(step, inputs.device) for step in steps] for _ in range(rounds + 1)), strict=True)
+    ratios = [one / other for one, other in zip(ours[1:], plain[1:], strict=True)]
+    return {
+        "seconds": round(statistics.median(ours[1:]), 4),
+        "time_ratio": round(statistics.median(ratios), 4),
+        "quartiles": [round(value, 4) for value in statistics.quantiles(ratios)[::2]],
+        "flops_ratio": round(flops(steps[0]) / flops(steps[1]), 4),
+        "rounds": rounds,
+    }
+
+
 def main() -> None:
     """Measure all rows and write `results/windows_DEVICE.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -111,31 +139,10 @@ def main() -> None:
             inputs = torch.rand(batch, 3, 32, 32).to(device, memory_format=form)
             targets = torch.randint(10, (batch,)).to(device)
             for method_name, method in METHODS.items():
-                ours, plain = models(network, num_blocks, method, inputs)
-                steps = {
-                    "ours": lambda ours=ours: ours.local_backward(inputs, targets),
-                    "plain": lambda plain=plain: recomputing_backward(plain, inputs, targets),
-                }
-                times: dict[str, list[float]] = {side: [] for side in steps}
                 rounds = options.rounds if name == "resnet32" else max(options.rounds // 3, 3)
-                for _ in range(rounds + 1):
-                    for side, step in steps.items():
-                        times[side].append(timed(step, device))
-                ratios = [one / other for one, other in zip(times["ours"][1:], times["plain"][1:], strict=True)]
-                rows.append(
-                    {
-                        "network": name,
-                        "num_blocks": num_blocks,
-                        "batch_size": batch,
-                        "layout": layout,
-                        "method": method_name,
-                        "seconds": round(statistics.median(times["ours"][1:]), 4),
-                        "time_ratio": round(statistics.median(ratios), 4),
-                        "quartiles": [round(value, 4) for value in statistics.quantiles(ratios)[::2]],
-                        "flops_ratio": round(flops(steps["ours"]) / flops(steps["plain"]), 4),
-                        "rounds": rounds,
-                    }
-                )
+                measured = compared(models(network, num_blocks, method, inputs), inputs, targets, rounds)
+                setting = {"network": name, "num_blocks": num_blocks, "batch_size": batch, "layout": layout}
+                rows.append(setting | {"method": method_name} | measured)
                 print(rows[-1], flush=True)
     print(write(f"windows_{device.type}", rows, precision="fp32"))
 
