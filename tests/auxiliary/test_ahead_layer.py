@@ -38,5 +38,5 @@ def test_the_vector_has_a_number_per_channel_and_starts_at_zero(shape, size):
 
 @pytest.mark.parametrize("given", [{}, {"copy": linear(), "scaled": True}, {"bias": linear(), "scaled": True}])
 def test_what_is_missing_is_refused(given):
-    with pytest.raises(ll.InputError, match="needs a copy|give both"):
+    with pytest.raises(ll.InputError, match=r"needs a copy|give both"):
         AheadLayer(**given)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, map_shape, pool_to
+from locallearn.auxiliary.feature_map import as_map, conv3x3, global_average, map_shape, pool_to
 
 
 class ConvStack(nn.Module):
@@ -51,7 +51,7 @@ class ConvStack(nn.Module):
         Returns:
             (B, num_outputs).
         """
-        return self.linear(self.convs(pool_to(as_map(features), self.size)).mean((2, 3)))
+        return self.linear(global_average(self.convs(pool_to(as_map(features), self.size))))
 
 
 def stack_width(channels: int, multiplier: float) -> int:

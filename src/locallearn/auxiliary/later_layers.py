@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, map_shape
+from locallearn.auxiliary.feature_map import as_map, global_average, map_shape
 from locallearn.auxiliary.fresh_layer import fresh_block, fresh_weight_layer
 from locallearn.auxiliary.initial_values import draw_anew
 from locallearn.auxiliary.shape_adapter import adapted
@@ -73,7 +73,7 @@ class LaterLayers(nn.Module):
         Returns:
             (B, num_outputs).
         """
-        pooled = as_map(self.layers(features)).mean((2, 3))
+        pooled = global_average(as_map(self.layers(features)))
         return self.linear(pooled if self.norm is None else self.norm(pooled))
 
 
