@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, map_shape, pool_to
+from locallearn.auxiliary.feature_map import as_map, conv3x3, global_average, map_shape, pool_to
 from locallearn.errors import InputError
 
 
@@ -36,3 +36,13 @@ def test_no_weight_meets_padding_alone(size: tuple[int, int], kernel: tuple[int,
     conv = conv3x3(3, 5, size)
     assert conv.kernel_size == kernel
     assert conv(torch.randn(1, 3, *size)).shape == (1, 5, *size)
+
+
+def test_the_global_average_is_the_mean_and_makes_no_map_of_its_gradient() -> None:
+    maps = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(global_average(maps), maps.mean((2, 3)))
+    seen: list[tuple[int, ...]] = []
+    maps.register_hook(lambda gradient: seen.append(gradient.stride()))
+    global_average(maps).sum().backward()
+    assert seen[0][2:] == (0, 0)
+    torch.testing.assert_close(maps.grad, torch.full_like(maps, 1 / 20))

@@ -12,14 +12,14 @@ from locallearn.cli.compare import resolve as resolve_comparison
 from locallearn.cli.main import main
 from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError
-from locallearn.methods import METHODS
+from locallearn.methods import METHODS, PRESETS
 from locallearn.networks import names as network_names
 from locallearn.recipes import checked, load, names, save
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("methods", METHODS), ("networks", network_names()), ("datasets", SPECS), ("recipes", names())],
+    [("methods", [*METHODS, *PRESETS]), ("networks", network_names()), ("datasets", SPECS), ("recipes", names())],
 )
 def test_ls_names_everything_with_a_line_on_each(kind: str, expected, capsys: pytest.CaptureFixture[str]):
     assert main(["ls", kind, "--json"]) == 0

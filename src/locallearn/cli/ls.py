@@ -14,7 +14,7 @@ from locallearn.cli.flags import Format, Json, parsed
 from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError
-from locallearn.methods import METHODS
+from locallearn.methods import METHODS, PRESETS
 from locallearn.recipes import names, summary
 
 Kind = Literal["methods", "networks", "datasets", "recipes"]
@@ -76,7 +76,8 @@ def described(kind: Kind) -> dict[str, str]:
     """
     match kind:
         case "methods":
-            return {name: (found.__doc__ or "").splitlines()[0] for name, found in METHODS.items()}
+            whole = {name: (found.__doc__ or "").splitlines()[0] for name, found in METHODS.items()}
+            return whole | {name: preset.title for name, preset in PRESETS.items()}
         case "networks":
             return networks.names()
         case "datasets":

@@ -19,6 +19,21 @@ from locallearn.methods.man import MAN, MAN_CODE, MAN_PAPER
 from locallearn.methods.mlaan import MLAAN, MLAAN_CODE, MLAAN_PAPER
 from locallearn.methods.predsim import PredSim
 
+
+class Preset(NamedTuple):
+    """A method with other defaults.
+
+    Args:
+        kind: The method's class.
+        fields: The defaults that differ, or are stated again.
+        title: What it is in one line.
+    """
+
+    kind: type[Method]
+    fields: dict[str, Any]
+    title: str
+
+
 METHODS: dict[str, type[Method]] = {
     "auglocal": AugLocal,
     "backprop": Backprop,
@@ -30,11 +45,11 @@ METHODS: dict[str, type[Method]] = {
 }
 """Every method by its name; those that are laid over others stand after a `+`, as in `dgl+man`."""
 
-PRESETS: dict[str, tuple[type[Method], dict[str, Any]]] = {
-    "man_code": (MAN, MAN_CODE),
-    "man_paper": (MAN, MAN_PAPER),
-    "mlaan_code": (MLAAN, MLAAN_CODE),
-    "mlaan_paper": (MLAAN, MLAAN_PAPER),
+PRESETS: dict[str, Preset] = {
+    "man_code": Preset(MAN, MAN_CODE, "MAN as the authors' released code has it."),
+    "man_paper": Preset(MAN, MAN_PAPER, "MAN as the equations of its paper have it."),
+    "mlaan_code": Preset(MLAAN, MLAAN_CODE, "MLAAN as the authors' released code for CIFAR ResNets has it."),
+    "mlaan_paper": Preset(MLAAN, MLAAN_PAPER, "MLAAN as its paper has it."),
 }
 """Names for a method with other defaults: what released code does where it differs from the paper, and the paper."""
 
@@ -85,7 +100,7 @@ def named_method(name: str) -> NamedMethod:
     """
     found: NamedMethod | None = None
     for word in name.split("+"):
-        kind, preset = PRESETS[word] if word in PRESETS else (_method_class(word), {})
+        kind, preset = PRESETS[word][:2] if word in PRESETS else (_method_class(word), {})
         if found is not None and not issubclass(kind, Wrapper):
             raise InputError(
                 f"In the method {name!r}, {word!r} cannot be laid over another method; after a '+' stand "
