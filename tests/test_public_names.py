@@ -5,8 +5,8 @@ import inspect
 import locallearn as ll
 
 PUBLIC = {
-    "AugLocal", "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError", "LocalModel",
-    "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition", "PredSim", "Site",
+    "AugLocal", "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError",
+    "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition", "PredSim", "Site",
     "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets", "method", "networks",
     "partition",
 }  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from benchmarks.windows import flops, models, recomputing_backward
 
 import locallearn as ll
-from benchmarks.windows import flops, models, recomputing_backward
 
 
 @pytest.mark.parametrize(

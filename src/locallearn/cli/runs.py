@@ -87,6 +87,7 @@ def train_seeds(recipe: Recipe, out: Path, *, resume: bool = False, fall_back: b
         The summaries in the order of the seeds.
 
     Raises:
+        InputError: The first seed's run was refused; its folder is gone again.
         KeyboardInterrupt: The user stopped it at once; how to go on has been printed.
         SystemExit: A signal stopped it, and its state is saved; likewise.
     """

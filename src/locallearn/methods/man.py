@@ -30,16 +30,16 @@ class MAN(Averaging):
     the learnable bias. The base's heads are built for the shape that the copied unit returns, so stages may end
     anywhere.
 
-    Source: Su, Cai, Zhu, He, Xu, Guan, Si. Momentum Auxiliary Network for Supervised Local Learning. ECCV 2024, equations
-        3 to 7. Authors' code: JunhaoSu0/MAN at a6d20c5, networks/resnetInfoPro_MAN.py. `"scaled_unit"`:
+    Source: Su, Cai, Zhu, He, Xu, Guan, Si. Momentum Auxiliary Network for Supervised Local Learning. ECCV 2024,
+        equations 3 to 7. Authors' code: JunhaoSu0/MAN at a6d20c5, networks/resnetInfoPro_MAN.py. `"scaled_unit"`:
         JunhaoSu0/MAN_PlusPlus.
     Departures: Paper and code differ, and both are here. `MAN_CODE` (name `man_code`): the copy is frozen and only
         averaged, the bias is a whole trained copy of the unit, all start independently of each other, and the average
-        is taken before the optimizer's step. `MAN_PAPER` (`man_paper`): one copy gets a gradient step and is then pulled
-        towards its source; the paper leaves the bias open, which here is one number per channel, starting at zero. The
-        defaults are the code's but for the start (equal) and the order (after the step). Copies match their sources by
-        name, the code by order. With several gradient accumulations per step, `update="before_step"` averages after the
-        first.
+        is taken before the optimizer's step. `MAN_PAPER` (`man_paper`): one copy gets a gradient step and is then
+        pulled towards its source; the paper leaves the bias open, which here is one number per channel, starting at
+        zero. The defaults are the code's but for the start (equal) and the order (after the step). Copies match their
+        sources by name, the code by order. With several batches accumulated into one step, `update="before_step"`
+        averages after the first of them.
 
     Args:
         base: The method whose heads and losses read the sum.

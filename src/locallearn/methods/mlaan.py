@@ -30,8 +30,8 @@ class MLAAN(Averaging):
 
     where :math:`x_i` is the output of block i for a detached input (the independent window), :math:`y_i` the same
     output, with gradients to the c blocks i-c+1 to i (the cascade), and :math:`A_i^j`, :math:`E_i^j` are copies of
-    later units, the leap layers. The last cascade ends in the network's own classifier. Blocks run once per step; gradients
-    are sent through overlapping windows one window after another.
+    later units, the leap layers. The last cascade ends in the network's own classifier. Blocks run once per step;
+    gradients are sent through overlapping windows one window after another.
 
     Source: Zhang, Zhang, Wang, Zhu, Guan, Su, Liu, Cai. MLAAN: Scaling Supervised Local Learning with Multilaminar Leap
         Augmented Auxiliary Network. AAAI 2025. Authors' code: Wendy231015/MLAAN at 70effbe, networks/resnetMLAAN.py,
@@ -153,7 +153,7 @@ class MLAAN(Averaging):
                 raise InputError(
                     f"MLAAN cannot leap from unit {site.unit} ({units[site.unit].name}) to units {list(leaps)}: unit "
                     f"{index} ({units[index].name}) reads {units[index].in_shape}, and the features before it have "
-                    f"shape {shape}. The released tables are for CIFAR ResNet-32 and ResNet-110; use leap_layers='rule'."
+                    f"shape {shape}. The released tables are for CIFAR ResNet-32 and -110; use leap_layers='rule'."
                 )
             shape = units[index].out_shape
         return leaps
