@@ -6,9 +6,9 @@ import locallearn as ll
 
 PUBLIC = {
     "AugLocal", "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError",
-    "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition", "PredSim", "Site",
-    "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets", "method", "networks",
-    "partition",
+    "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition",
+    "PredSim", "Site", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets",
+    "method", "networks", "partition",
 }  # fmt: skip
 
 

@@ -79,3 +79,11 @@ def test_any_feature(shape: tuple[int, ...], form: ConvMLPForm) -> None:
     head = ConvMLP(shape, 10, form)
     head(torch.randn(3, *shape)).sum().backward()
     assert all(p.grad is not None for p in head.parameters())
+
+
+def test_a_state_without_versions_loads() -> None:
+    one, other = (ConvMLP((4, 8, 8), 3, AUGLOCAL) for _ in range(2))
+    one(torch.randn(4, 4, 8, 8))
+    other.load_state_dict(dict(one.state_dict()))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    assert not any(name.endswith("num_batches_tracked") for name in one.state_dict())

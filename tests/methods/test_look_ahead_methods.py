@@ -174,6 +174,7 @@ def test_presets_are_names_and_their_fields_can_be_changed():
         (lambda: ll.MAN(ll.Backprop()), "MAN needs a base with local losses, and Backprop has none"),
         (lambda: ll.MAN("dgl"), r"such as MAN\(DGL\(\)\), not over 'dgl'"),
         (lambda: ll.MLAAN(cascade=0, stride=0), "(?s)cascade is a number of blocks, at least 1.*stride"),
+        (lambda: ll.MLAAN(cascade=1, leap="independent"), "cascade=1 has no independent windows to leap from"),
         (lambda: ll.MLAAN(independent_weight=0.0), "must be positive, not 0.0"),
         (lambda: ll.method("man+dgl"), "'dgl' cannot be laid over another method; after a '[+]' stand auglocal, man"),
         (lambda: ll.method("dgl+mann"), "Did you mean 'man'"),

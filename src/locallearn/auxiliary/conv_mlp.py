@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from typing_extensions import override
 
 from locallearn.auxiliary.feature_map import as_map, map_shape, pool_to
 
@@ -151,13 +153,36 @@ class _ChannelsLast(torch.autograd.Function):
         return gradients[0].contiguous(memory_format=ctx.layout)
 
 
+class _Uncounted(_NormBase):
+    """BatchNorm with a fixed momentum never reads its counter of batches, whose update is a kernel of its own."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.num_batches_tracked = None
+
+    @override
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        # A state without version (safetensors) passes for one from before counters, to which they are then added.
+        super()._load_from_state_dict(state_dict, prefix, local_metadata | {"version": 2}, *rest)
+
+
+class _BatchNorm1d(_Uncounted, nn.BatchNorm1d):
+    pass
+
+
+class _BatchNorm2d(_Uncounted, nn.BatchNorm2d):
+    pass
+
+
 class _Conv1x1(nn.Module):
     """A 1x1 convolution of channels-last maps as one matrix product, BatchNorm, ReLU."""
 
     def __init__(self, before: int, after: int, kaiming: bool) -> None:
         super().__init__()
         self.conv = nn.Linear(before, after, bias=False)
-        self.norm = _without_counter(nn.BatchNorm2d(after))
+        self.norm = _BatchNorm2d(after)
         self.relu = nn.ReLU(inplace=True)
         if kaiming:
             nn.init.normal_(self.conv.weight, std=(2 / after) ** 0.5)
@@ -167,11 +192,5 @@ class _Conv1x1(nn.Module):
 
 
 def _linear(before: int, after: int, bias: bool) -> nn.Sequential:
-    norm = _without_counter(nn.BatchNorm1d(after))
-    return nn.Sequential(OrderedDict(linear=nn.Linear(before, after, bias=bias), norm=norm, relu=nn.ReLU(inplace=True)))
-
-
-def _without_counter(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
-    """BatchNorm with a fixed momentum never reads its counter of batches, whose update is a kernel of its own."""
-    norm.num_batches_tracked = None
-    return norm
+    linear = nn.Linear(before, after, bias=bias)
+    return nn.Sequential(OrderedDict(linear=linear, norm=_BatchNorm1d(after), relu=nn.ReLU(inplace=True)))

@@ -99,6 +99,10 @@ class MLAAN(Averaging):
             )
             if not value > 0
         ]
+        if self.cascade == 1 and self.leap == "independent":
+            problems.append(
+                "MLAAN with cascade=1 has no independent windows to leap from; use leap='cascade' or 'none'."
+            )
         if problems:
             raise InputError(listed(problems))
 
