@@ -144,7 +144,10 @@ COMPILED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "name"), COMPILED)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [*COMPILED, *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES if case not in COMPILED)],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_layers_give_what_eager_ones_give(method, name):
     num_blocks = min(3, most_blocks(name))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from typing_extensions import override
 
 from locallearn.auxiliary.feature_map import as_map, map_shape, pool_to
 
@@ -160,12 +160,11 @@ class _Uncounted(_NormBase):
         super().__init__(num_features)
         self.num_batches_tracked = None
 
-    @override
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
-    ) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         # A state without version (safetensors) passes for one from before counters, to which they are then added.
-        super()._load_from_state_dict(state_dict, prefix, local_metadata | {"version": 2}, *rest)
+        bound = signature(super()._load_from_state_dict).bind(*args, **kwargs)
+        bound.arguments["local_metadata"] |= {"version": 2}
+        super()._load_from_state_dict(*bound.args, **bound.kwargs)
 
 
 class _BatchNorm1d(_Uncounted, nn.BatchNorm1d):
