@@ -14,7 +14,7 @@ LEVELS = [
     {"errors", "atomic_file"},
     {"losses", "auxiliary", "networks", "datasets", "tasks"},
     {"partitioning", "objective"},
-    {"abstract_method", "gradient_flow", "look_ahead"},
+    {"abstract_method", "gradient_flow", "look_ahead", "moving_averages"},
     {"averaging", "compatibility"},
     {"methods", "local_model"},
     {"recipes", "planning"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -86,22 +86,35 @@ class Context:
         """Shape of one network input, `(C, H, W)` for images."""
         return self.partition.input_shape
 
-    def copy_unit(self, index: int, count: int = 1) -> nn.Module:
-        """A module of its own that computes what a unit computes.
 
-        Args:
-            index: The unit, counted from 0.
-            count: How many units from there on.
+def sites(windows: Sequence[Window], partition: Partition) -> list[Site]:
+    """Where the objectives of a method's windows attach.
 
-        Returns:
-            A deep copy, see `Partition.copy_unit`.
-        """
-        return self.partition.copy_unit(index, count)
+    Args:
+        windows: The method's windows.
+        partition: The network cut into blocks.
+
+    Returns:
+        One site for each window that does not end at the network's output.
+    """
+    infos = [partition.infos[window.stop - 1] for window in windows if window.stop < len(partition.blocks)]
+    count = max((info.index + 1 for info in infos), default=0)
+    return [Site(info.index, count, info.units.stop - 1, info.out_shape) for info in infos]
 
 
 if TYPE_CHECKING:
     Head = Callable[[Site, int], nn.Module]
     """Builds a prediction network from the features of a site to so many outputs."""
+
+
+_NUMBERS: dict[object, str] = {int: "a whole number", float: "a number", bool: "True or False"}
+
+
+def _is_of(value: object, hint: object) -> bool:
+    """Whether a value has the type that a field is annotated with; a whole number is a number too."""
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +124,7 @@ class Method(ABC):
     `has_objectives` says whether the method has local objectives, which others can build on.
 
     Raises:
-        InputError: A field that names one of several rules names none of them.
+        InputError: A field that names one of several rules names none of them, or a number is of another type.
     """
 
     has_objectives: ClassVar[bool] = True
@@ -119,6 +132,12 @@ class Method(ABC):
     def __post_init__(self) -> None:
         problems = []
         for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is tuple and isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+            if hint in _NUMBERS and not _is_of(getattr(self, name), hint):
+                problems.append(
+                    f"{type(self).__name__}'s {name} must be {_NUMBERS[hint]}, not {getattr(self, name)!r}."
+                )
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 legal = ", ".join(map(repr, get_args(hint)))
                 problems.append(
@@ -171,6 +190,11 @@ class Wrapper(Method):
         name = type(self).__name__
         if not isinstance(self.base, Method):
             raise InputError(f"{name} is laid over another method, such as {name}(DGL()), not over {self.base!r}.")
+        inner: Method | None = self.base
+        while isinstance(inner, Wrapper):
+            if type(inner) is type(self):
+                raise InputError(f"{name} is laid over {name} already; give its fields once.")
+            inner = inner.base
         if not self.base.has_objectives:
             raise InputError(
                 f"{name} needs a base with local losses, and {type(self.base).__name__} has none; use DGL, PredSim or "

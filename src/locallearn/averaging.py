@@ -24,8 +24,9 @@ class Averaging(Wrapper):
         base: The method whose heads and losses read what the copies return.
         momentum: m in `copy <- m copy + (1 - m) source`, between 0 and 1.
         update: `"after_step"`: the average sees the source as the optimizer left it. `"before_step"`: as it was in the
-            batch's forward pass, one step behind.
-        start: `"equal"`: copies start as their source. `"independent"`: each is drawn anew.
+            batch's forward pass, one step behind; of several batches accumulated into one step, after the first.
+        start: `"equal"`: copies start as their source is when the model is built, so load weights into the network
+            before. `"independent"`: each is drawn anew.
         buffers: `"own"`: a copy's normalisation keeps running statistics of its own batches. `"averaged"`: they follow
             the source's and nothing else.
 
@@ -59,13 +60,17 @@ class Averaging(Wrapper):
         """
         from locallearn.auxiliary.initial_values import draw_anew
 
-        copy = context.copy_unit(index, count).requires_grad_(True)
+        copy = context.partition.copy_unit(index, count).requires_grad_(True)
         if self.start == "independent":
             draw_anew(copy)
         return copy
 
     def look_ahead(
-        self, layers: Sequence[nn.Module], objective: LocalObjective, averaged: Sequence[nn.Module]
+        self,
+        layers: Sequence[nn.Module],
+        objective: LocalObjective,
+        averaged: Sequence[nn.Module],
+        frozen: Sequence[nn.Module],
     ) -> LookAhead:
         """An objective behind layers, some of whose copies follow the network.
 
@@ -73,6 +78,7 @@ class Averaging(Wrapper):
             layers: What the features pass first.
             objective: The base's, at the layers' output.
             averaged: The copies that follow.
+            frozen: The copies that get no gradient.
 
         Returns:
             The objective.
@@ -85,6 +91,7 @@ class Averaging(Wrapper):
             layers,
             objective,
             averaged=averaged,
+            frozen=frozen,
             momentum=self.momentum,
             before_step=self.update == "before_step",
             buffers=self.buffers == "averaged",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -104,3 +105,52 @@ def check_layout(units: Sequence[Unit]) -> None:
             f"The units of this network hand on maps of shapes {maps[0]} to {maps[-1]}, with the channels last; local "
             "heads read (C, H, W). Train it by ll.Backprop(), or with a method of your own."
         )
+
+
+def warn_of_back_propagation(windows: Sequence[Window], partition: Partition, method: Method) -> None:
+    """Say so if a method of local losses is left with one window over several blocks.
+
+    Args:
+        windows: The method's windows.
+        partition: The network cut into blocks.
+        method: How the blocks are trained.
+    """
+    if len(windows) == 1 < len(partition.blocks) and method.has_objectives:
+        warnings.warn(
+            f"{type(method).__name__} puts all {len(partition.blocks)} blocks into one window, which is "
+            "back-propagation; cut into more blocks, or make its cascade or depth smaller.",
+            stacklevel=3,
+        )
+
+
+def containers(partition: Partition) -> dict[str, nn.Module]:
+    """The modules that blocks cut through, calling their children one by one.
+
+    Args:
+        partition: The network cut into blocks.
+
+    Returns:
+        Modules by name.
+    """
+    called = {path for block in partition.blocks for path in block.modules_called}
+    names = {path[:place] for path in called for place, letter in enumerate(path) if letter == "."}
+    return {name: partition.network.get_submodule(name) for name in sorted(names)}
+
+
+def check_containers(network: nn.Module, known: dict[str, nn.Module]) -> None:
+    """Refuse a network whose structure is no longer the one that was cut.
+
+    Args:
+        network: The network.
+        known: What `containers` found when it was cut.
+
+    Raises:
+        InputError: A module that blocks cut through was replaced.
+    """
+    for name, module in known.items():
+        owner, _, attribute = name.rpartition(".")
+        if getattr(known.get(owner, network), attribute, None) is not module:
+            raise InputError(
+                f"The module {name!r} of {type(network).__name__} was replaced after the network was cut, and blocks "
+                "would go on without the new one's forward. Replace modules first, then partition and build the model."
+            )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -12,11 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from locallearn.abstract_method import Context, Method, Site, Window
-from locallearn.compatibility import check_layout, check_output, check_parts, check_windows
+from locallearn.abstract_method import Context, Method, Window, sites
+from locallearn.compatibility import (
+    check_containers,
+    check_layout,
+    check_output,
+    check_parts,
+    check_windows,
+    containers,
+    warn_of_back_propagation,
+)
 from locallearn.errors import InputError
 from locallearn.gradient_flow import outside_autocast, push_back, recomputing, seed
-from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Normalization, OutputLoss
+from locallearn.moving_averages import MovingAverages
+from locallearn.objective import Batch, LocalObjective, LocalOutput, Normalization, OutputLoss
 from locallearn.partitioning import Partition
 from locallearn.partitioning.block import Block, State, activation, with_activation
 from locallearn.tasks import Task
@@ -87,10 +95,13 @@ class LocalModel(nn.Module):
         self.normalization = normalization
         self.windows = tuple(method.windows(partition))
         check_windows(self.windows, len(partition.blocks))
+        warn_of_back_propagation(self.windows, partition, method)
         self.objectives = nn.ModuleList(self._build_objectives())
         self._segments = _segments(self.windows)
         self._range_checked = False
-        self._versions: dict[str, int] | None = None
+        self._containers = containers(partition)
+        self._averages = MovingAverages(self.network, [self._objective(i) for i in range(len(self.windows))])
+        self.register_load_state_dict_post_hook(_averages_are_new)
         self.active_window: int | None = None
         self._compares_samples = any(isinstance(module, nn.BatchNorm1d) for module in self.objectives.modules())
         self.training = self.network.training
@@ -99,17 +110,15 @@ class LocalModel(nn.Module):
     def _build_objectives(self) -> list[LocalObjective]:
         partition = self.partition
         context = Context(partition, self.task)
-        ends = [window.stop for window in self.windows if window.stop < len(partition.blocks)]
+        places = iter(sites(self.windows, partition))
         objectives: list[LocalObjective] = []
-        if ends:
+        if any(window.stop < len(partition.blocks) for window in self.windows):
             check_layout(partition.units)
         for window in self.windows:
             if window.stop == len(partition.blocks):
                 objectives.append(OutputLoss(self.task))
                 continue
-            info = partition.infos[window.stop - 1]
-            site = Site(info.index, max(ends), info.units.stop - 1, info.out_shape)
-            objective = self.method.objective(window, site, context)
+            objective = self.method.objective(window, next(places), context)
             if not isinstance(objective, LocalObjective):
                 raise InputError(f"{self.method} gave {objective!r} for {window}, not a locallearn.LocalObjective.")
             objectives.append(objective)
@@ -155,7 +164,8 @@ class LocalModel(nn.Module):
             InputError: Targets do not fit the task, `scales` has not one entry for each window, images leave their
                 range, the network returns something else than a tensor, or `after_step` was forgotten.
         """
-        self._check_averages_were_updated()
+        check_containers(self.network, self._containers)
+        self._averages.refuse_if_forgotten()
         if scales is not None and len(scales) != len(self.windows):
             raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
         self.task.check_targets(targets, len(inputs))
@@ -185,11 +195,10 @@ class LocalModel(nn.Module):
                     scale = 1.0 if scales is None else scales[index]
                     outputs[index], gradient = self._score(index, activation(state), batch, scale, keep_logits)
                     self._send_back(index, gradient, passes)
-                    if self._versions is None:
-                        self._average(follow for follow in self._objective(index).follows() if follow.before_step)
+                    self._averages.after_window(index)
         self.active_window = None
         self._range_checked = self._range_checked or check_range
-        self._note_versions()
+        self._averages.note()
         return [outputs[index] for index in range(len(self.windows))]
 
     def _run(self, segment: _Segment, state: State) -> State:
@@ -278,44 +287,10 @@ class LocalModel(nn.Module):
 
     def after_step(self) -> None:
         """Update the moving averages; call after every `optimizer.step()`. Does nothing for methods that have none."""
-        self._average(follow for follow in self._follows() if not follow.before_step)
-        self._versions = None
-
-    @torch.no_grad()
-    def _average(self, follows: Iterable[Follow]) -> None:
-        pairs: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-        for follow in follows:
-            copies, sources = pairs[follow.momentum]
-            copies.append(follow.copy)
-            sources.append(self._source(follow))
-        for momentum, (copies, sources) in pairs.items():
-            torch._foreach_lerp_(copies, sources, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
-
-    def _source(self, follow: Follow) -> Tensor:
-        owner, _, name = follow.source.rpartition(".")
-        return getattr(self.network.get_submodule(owner), name)
+        self._averages.after_step()
 
     def _objective(self, index: int) -> LocalObjective:
         return cast(LocalObjective, self.objectives[index])
-
-    def _follows(self) -> list[Follow]:
-        return [follow for index in range(len(self.windows)) for follow in self._objective(index).follows()]
-
-    def _followed(self) -> dict[str, int]:
-        sources = {follow.source: self._source(follow) for follow in self._follows()}
-        return {name: source._version for name, source in sources.items() if isinstance(source, nn.Parameter)}
-
-    def _note_versions(self) -> None:
-        if self._versions is None:
-            self._versions = self._followed()
-
-    def _check_averages_were_updated(self) -> None:
-        if self._versions and self._versions != self._followed():
-            raise InputError(
-                f"The parameters that {type(self.method).__name__}'s averages follow were changed since the last "
-                "local_backward, but after_step() was not called. Call model.after_step() after every "
-                "optimizer.step(), and after loading weights."
-            )
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by what they belong to, for optimizers with several rates.
@@ -371,6 +346,10 @@ class LocalModel(nn.Module):
             state = block(state)
             found.append(activation(state))
         return found
+
+
+def _averages_are_new(model: nn.Module, _: object) -> None:
+    cast(LocalModel, model)._averages.forget()
 
 
 def _segments(windows: Sequence[Window]) -> tuple[_Segment, ...]:

@@ -17,6 +17,7 @@ class LookAhead(LocalObjective):
         layers: From the window's features to what the other objective reads.
         objective: Scores what the layers return.
         averaged: The copies inside `layers` that follow the network.
+        frozen: The copies that get no gradient, whatever is done to the flags of the whole model's parameters.
         momentum: How much of a copy stays in each step.
         before_step: Whether the copies move before the optimizer's step instead of after it.
         buffers: Whether running statistics follow as well.
@@ -28,6 +29,7 @@ class LookAhead(LocalObjective):
         objective: LocalObjective,
         *,
         averaged: Sequence[nn.Module] = (),
+        frozen: Sequence[nn.Module] = (),
         momentum: float = 1.0,
         before_step: bool = False,
         buffers: bool = False,
@@ -36,12 +38,15 @@ class LookAhead(LocalObjective):
         self.layers = nn.Sequential(*layers)
         self.objective = objective
         self._averaged = tuple(averaged)
+        self._frozen = tuple(frozen)
         self._momentum = momentum
         self._before_step = before_step
         self._with_buffers = buffers
 
     @override
     def prepare(self, features: Tensor) -> Tensor:
+        for copy in self._frozen:
+            copy.requires_grad_(False)
         return self.objective.prepare(self.layers(features))
 
     @override

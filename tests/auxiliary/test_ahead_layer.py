@@ -14,10 +14,10 @@ def linear():
 
 def test_copy_and_bias_are_added_and_may_be_weighed():
     copy, bias, x = linear(), linear(), torch.randn(4, 3)
-    assert torch.equal(AheadLayer(copy=copy)(x), copy(x))
-    assert torch.equal(AheadLayer(bias=bias)(x), bias(x))
-    assert torch.equal(AheadLayer(copy=copy, bias=bias)(x), copy(x) + bias(x))
-    layer = AheadLayer(copy=copy, bias=bias, scaled=True)
+    assert torch.equal(AheadLayer(averaged=copy)(x), copy(x))
+    assert torch.equal(AheadLayer(learned=bias)(x), bias(x))
+    assert torch.equal(AheadLayer(averaged=copy, learned=bias)(x), copy(x) + bias(x))
+    layer = AheadLayer(averaged=copy, learned=bias, scaled=True)
     assert torch.equal(layer(x), copy(x) + bias(x))
     with torch.no_grad():
         layer.scale.fill_(0.25)
@@ -26,7 +26,7 @@ def test_copy_and_bias_are_added_and_may_be_weighed():
 
 @pytest.mark.parametrize(("shape", "size"), [((5, 2, 2), (5, 1, 1)), ((7, 5), (5,)), ((5,), (5,))])
 def test_the_vector_has_a_number_per_channel_and_starts_at_zero(shape, size):
-    layer = AheadLayer(copy=nn.Identity(), bias_of=shape)
+    layer = AheadLayer(averaged=nn.Identity(), bias_of=shape)
     x = torch.randn(2, *shape)
     assert layer.vector.shape == size and torch.equal(layer(x), x)
     with torch.no_grad():
@@ -36,7 +36,7 @@ def test_the_vector_has_a_number_per_channel_and_starts_at_zero(shape, size):
     torch.testing.assert_close(channels, torch.arange(5.0).expand_as(channels))
 
 
-@pytest.mark.parametrize("given", [{}, {"copy": linear(), "scaled": True}, {"bias": linear(), "scaled": True}])
+@pytest.mark.parametrize("given", [{}, {"averaged": linear(), "scaled": True}, {"learned": linear(), "scaled": True}])
 def test_what_is_missing_is_refused(given):
     with pytest.raises(ll.InputError, match=r"needs a copy|give both"):
         AheadLayer(**given)

@@ -25,3 +25,13 @@ def test_attention_is_drawn_anew_too():
     before = module.in_proj_weight.clone()
     draw_anew(module)
     assert not torch.equal(before, module.in_proj_weight)
+    assert not module.out_proj.bias.any() and not module.in_proj_bias.any()
+
+
+def test_computed_weights_are_drawn_anew_too():
+    module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 16, 3)))
+    before, values = module[0].weight.clone(), [p.clone() for p in module.parameters()]
+    draw_anew(module)
+    assert not torch.isclose(module[0].weight, before).any()
+    assert all(not torch.equal(one, other) for one, other in zip(values, module.parameters(), strict=True))
+    assert abs(module[0].weight.std() - (2 / (9 * 16)) ** 0.5) < 0.01

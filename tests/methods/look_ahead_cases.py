@@ -195,12 +195,12 @@ class MANCase(Case):
             copies, bias = [], look_ahead.Bias()
             if method.copy != "none":
                 learns = method.copy == "pulled"
-                copies = self.copies(f"{path}layers.0.copy", layer.copy, ahead, learns=learns, follows=True)
+                copies = self.copies(f"{path}layers.0.averaged", layer.averaged, ahead, learns=learns, follows=True)
             else:
-                assert layer.copy is None
+                assert layer.averaged is None
             if method.bias in ("unit", "scaled_unit"):
                 bias = look_ahead.Bias(
-                    self.copies(f"{path}layers.0.bias", layer.bias, ahead, learns=True, follows=False)
+                    self.copies(f"{path}layers.0.learned", layer.learned, ahead, learns=True, follows=False)
                 )
             if method.bias == "scaled_unit":
                 bias = bias._replace(scale=self.number(f"{path}layers.0.scale", layer.scale))
@@ -245,7 +245,7 @@ class MLAANCase(Case):
         moves = self.method.averaged_blocks == "all" or index == len(self.blocks) - 2
         found, before = [], self.ranges[index].stop - 1
         for place, layer in enumerate(layers):
-            names = (layer.copy or layer.bias).state_dict().keys()
+            names = (layer.averaged or layer.learned).state_dict().keys()
             (unit,) = (i for i, candidate in enumerate(self.units) if candidate.state_dict().keys() == names)
             assert unit > before
             before = unit
@@ -253,17 +253,17 @@ class MLAANCase(Case):
             pulled = self.method.averaging == "pulled"
             inner = f"{path}layers.{place}."
             (trained,) = self.copies(
-                inner + ("copy" if pulled else "bias"),
-                layer.copy if pulled else layer.bias,
+                inner + ("averaged" if pulled else "learned"),
+                layer.averaged if pulled else layer.learned,
                 [unit],
                 learns=True,
                 follows=pulled and moves,
             )
             twin = None
             if has_twin:
-                (twin,) = self.copies(f"{inner}copy", layer.copy, [unit], learns=False, follows=moves)
+                (twin,) = self.copies(f"{inner}averaged", layer.averaged, [unit], learns=False, follows=moves)
             else:
-                assert pulled or layer.copy is None
+                assert pulled or layer.averaged is None
             found.append((trained, twin))
         return found
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 import locallearn as ll
@@ -459,3 +460,15 @@ def test_the_default_is_a_value():
     assert AugLocal() == AugLocal(ll.DGL()) and hash(AugLocal()) == hash(AugLocal(depth=2))
     assert AugLocal() == ll.method("auglocal")
     assert ll.method("predsim+auglocal", depth=3) == AugLocal(ll.PredSim(), depth=3)
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "mobilenet_v2", "efficientnet_b0", "resnet18"])
+def test_heads_on_fake_tensors(name):
+    import torchvision
+
+    with FakeTensorMode():
+        network = getattr(torchvision.models, name)(num_classes=10)
+        blocks = ll.partition(network, torch.empty(2, 3, 64, 64), num_blocks=5)
+        model = ll.LocalModel(blocks, ll.AugLocal(), ll.Classification(10))
+        model.local_backward(torch.empty(4, 3, 64, 64), torch.empty(4, dtype=torch.long))
+        assert all(parameter.grad is not None for parameter in model.parameters())

@@ -36,6 +36,12 @@ def source_of(known, name):
     return next((tail for start in range(len(parts)) if (tail := ".".join(parts[start:])) in known), None)
 
 
+def found(copies):
+    """The copies, of which there must be some for a test to mean anything."""
+    assert copies
+    return copies
+
+
 def copies(model, *, frozen):
     """Parameters of the objectives that copy the network's, with the names of their sources."""
     known = {name for name, _ in model.network.named_parameters()}
@@ -135,7 +141,7 @@ def test_pulled_copies_are_the_replayed_recurrence(method, update):
 def test_trained_copies_beside_averaged_ones_only_learn(method):
     model = model_of(method)
     history = History(model)
-    for key, (copy, _) in copies(model, frozen=False).items():
+    for key, (copy, _) in found(copies(model, frozen=False)).items():
         expected = history.start[key] - RATE * sum(gradients[key] for gradients in history.gradients)
         torch.testing.assert_close(copy.detach(), expected, rtol=1e-9, atol=1e-9)
 
@@ -196,7 +202,7 @@ def buffers_of(model):
     return {
         name: (buffer, source)
         for name, buffer in model.objectives.named_buffers()
-        if name.endswith(NETWORK_BUFFERS) and ".copy." in name and (source := source_of(known, name))
+        if name.endswith(NETWORK_BUFFERS) and ".averaged." in name and (source := source_of(known, name))
     }
 
 
@@ -211,14 +217,14 @@ def test_running_statistics_follow_if_asked(make, update):
         expected = closed_form(history.start[key], history.sources(update, source, STEPS), 0.6)
         torch.testing.assert_close(buffer, expected, rtol=1e-9, atol=1e-9)
     counters = [
-        name for name in model.objectives.state_dict() if name.endswith("num_batches_tracked") and ".copy." in name
+        name for name in model.objectives.state_dict() if name.endswith("num_batches_tracked") and ".averaged." in name
     ]
     assert all(model.objectives.state_dict()[name].dtype == torch.int64 for name in counters)
 
 
 def test_running_statistics_are_otherwise_those_of_the_copys_own_batches():
     model = model_of(ll.MAN(momentum=0.6))
-    layer = model.objectives[0].layers[0].copy
+    layer = model.objectives[0].layers[0].averaged
     before = snapshot(layer)
     seen = []
     layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
@@ -244,7 +250,7 @@ def test_only_the_last_local_blocks_twin_moves_if_asked():
 def test_several_backward_passes_make_one_averaging(make, update):
     model = model_of(make(momentum=0.5, update=update, start="independent"))
     history = History(model, passes=3)
-    for key, (copy, source) in copies(model, frozen=True).items():
+    for key, (copy, source) in found(copies(model, frozen=True)).items():
         expected = closed_form(history.start[key], history.sources(update, source, STEPS), 0.5)
         torch.testing.assert_close(copy.detach(), expected, rtol=1e-6, atol=1e-6)
 
@@ -266,7 +272,7 @@ def test_averages_before_the_step_are_behind_the_forward_pass_of_their_batch():
 def test_the_ends_of_the_range_of_momentum(momentum):
     model = model_of(ll.MAN(bias="none", momentum=momentum))
     history = History(model)
-    for key, (copy, source) in copies(model, frozen=True).items():
+    for key, (copy, source) in found(copies(model, frozen=True)).items():
         expected = history.start[key] if momentum else history.after[-1][source]
         assert torch.equal(copy.detach(), expected)
 
@@ -288,7 +294,9 @@ def test_a_forgotten_after_step_is_said(update):
         model.after_step()
     model.local_backward(*batch_of(0))
     optimizer.step()
-    with pytest.raises(ll.InputError, match=r"MAN's averages.*after_step\(\) was not called"):
+    with pytest.raises(
+        ll.InputError, match=r"copies of this method follow were changed.*after_step\(\) was not called"
+    ):
         model.local_backward(*batch_of(0))
 
 
@@ -341,4 +349,4 @@ def test_copies_follow_the_networks_precision():
     torch.optim.SGD(model.parameters(), lr=RATE).step()
     model.after_step()
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert isinstance(model.objectives[0].layers[0].copy, nn.Module)
+    assert isinstance(model.objectives[0].layers[0].averaged, nn.Module)

@@ -39,9 +39,9 @@ def test_the_branches_of_man_have_the_size_of_the_released_ones(name, blocks, br
     model = ll.LocalModel(partition, ll.method("man_code"), ll.Classification(10))
     layers = [objective.layers[0] for objective in model.objectives[:-1]]
     assert len(layers) == blocks - 2
-    assert sum(size(layer.copy) for layer in layers) == branch == sum(size(layer.bias) for layer in layers)
-    assert not any(parameter.requires_grad for layer in layers for parameter in layer.copy.parameters())
-    assert all(parameter.requires_grad for layer in layers for parameter in layer.bias.parameters())
+    assert sum(size(layer.averaged) for layer in layers) == branch == sum(size(layer.learned) for layer in layers)
+    assert not any(parameter.requires_grad for layer in layers for parameter in layer.averaged.parameters())
+    assert all(parameter.requires_grad for layer in layers for parameter in layer.learned.parameters())
 
 
 def test_the_head_of_man_has_the_shape_of_the_copied_unit():
@@ -51,7 +51,7 @@ def test_the_head_of_man_has_the_shape_of_the_copied_unit():
         assert [o.objective.terms[0].auxiliary.linear.in_features for o in model.objectives[:-1]] == widths
     model = model_of(ll.MAN(ll.DGL(head="linear"), units=2), 2, stack([4, 6, 8, 10]))
     assert model.objectives[0].objective.terms[0].auxiliary.linear.in_features == 10
-    names = dict(model.objectives[0].layers[0].copy.named_parameters())
+    names = dict(model.objectives[0].layers[0].averaged.named_parameters())
     assert [name for name in names if name.endswith("weight")] == [
         "conv2.weight", "norm2.weight", "conv3.weight", "norm3.weight",
     ]  # fmt: skip
@@ -63,9 +63,9 @@ def test_how_copies_start(start):
     model = model_of(ll.MAN(start=start), 6, network)
     for objective in model.objectives[:-1]:
         layer = objective.layers[0]
-        for name, parameter in layer.copy.named_parameters():
+        for name, parameter in layer.averaged.named_parameters():
             if parameter.ndim > 1:
-                bias = layer.bias.get_parameter(name)
+                bias = layer.learned.get_parameter(name)
                 assert torch.equal(parameter, network.get_parameter(name)) == (start == "equal")
                 assert torch.equal(parameter, bias) == (start == "equal")
 
@@ -73,21 +73,21 @@ def test_how_copies_start(start):
 @pytest.mark.parametrize(
     ("fields", "kinds"),
     [
-        ({}, {"copy", "bias"}),
-        ({"bias": "none"}, {"copy"}),
-        ({"copy": "none"}, {"bias"}),
-        ({"bias": "scaled_unit"}, {"copy", "bias", "scale"}),
-        ({"bias": "channel"}, {"copy", "vector"}),
-        (MAN_PAPER, {"copy", "vector"}),
-        (MAN_CODE, {"copy", "bias"}),
+        ({}, {"averaged", "learned"}),
+        ({"bias": "none"}, {"averaged"}),
+        ({"copy": "none"}, {"learned"}),
+        ({"bias": "scaled_unit"}, {"averaged", "learned", "scale"}),
+        ({"bias": "channel"}, {"averaged", "vector"}),
+        (MAN_PAPER, {"averaged", "vector"}),
+        (MAN_CODE, {"averaged", "learned"}),
     ],
 )
 def test_the_ablations_of_man(fields, kinds):
     layer = model_of(ll.MAN(**fields)).objectives[0].layers[0]
-    assert {kind for kind in ("copy", "bias", "scale", "vector") if getattr(layer, kind) is not None} == kinds
+    assert {kind for kind in ("averaged", "learned", "scale", "vector") if getattr(layer, kind) is not None} == kinds
     learns = fields.get("copy") == "pulled"
-    if layer.copy is not None:
-        assert all(parameter.requires_grad == learns for parameter in layer.copy.parameters())
+    if layer.averaged is not None:
+        assert all(parameter.requires_grad == learns for parameter in layer.averaged.parameters())
 
 
 def test_the_windows_of_mlaan():
@@ -108,6 +108,9 @@ def test_the_windows_of_mlaan():
     assert windows(ll.MLAAN(cascade=1), 3) == [(0, 1, "cascade", 1), (1, 2, "cascade", 1), (2, 3, "cascade", 1)]
     for cascade, blocks in ((1, 1), (2, 1), (2, 2), (3, 2), (3, 3)):
         assert windows(ll.MLAAN(cascade=cascade), blocks) == [(0, blocks, "cascade", 1.0)]
+    both = ll.MLAAN(cascade=4, output="both", first_blocks="independent")
+    assert windows(both, 1) == [(0, 1, "cascade", 1.0)]
+    assert windows(both, 3) == [(0, 1, *i), (1, 2, *i), (2, 3, *i), (0, 3, *c)]
 
 
 def test_mlaan_keeps_the_weight_of_the_base_s_last_window():
@@ -118,19 +121,19 @@ def test_mlaan_keeps_the_weight_of_the_base_s_last_window():
 @pytest.mark.parametrize(
     ("averaging", "forms"),
     [
-        ("twin_first", [{"copy", "bias"}, {"bias"}]),
-        ("twin_all", [{"copy", "bias"}, {"copy", "bias"}]),
-        ("pulled", [{"copy"}, {"copy"}]),
+        ("twin_first", [{"averaged", "learned"}, {"learned"}]),
+        ("twin_all", [{"averaged", "learned"}, {"averaged", "learned"}]),
+        ("pulled", [{"averaged"}, {"averaged"}]),
     ],
 )
 def test_the_averaging_policies_of_mlaan(averaging, forms):
     model = model_of(ll.MLAAN(averaging=averaging), 6)
     window = next(index for index, w in enumerate(model.windows) if w.role == "cascade")
     layers = list(model.objectives[window].layers)
-    found = [{kind for kind in ("copy", "bias") if getattr(layer, kind) is not None} for layer in layers]
+    found = [{kind for kind in ("averaged", "learned") if getattr(layer, kind) is not None} for layer in layers]
     assert found[:2] == forms and all(form == forms[1] for form in found[1:])
     followed = {follow.source for follow in model.objectives[window].follows()}
-    averaged = [layer.copy for layer in layers if layer.copy is not None]
+    averaged = [layer.averaged for layer in layers if layer.averaged is not None]
     assert followed == {name for copy in averaged for name, _ in copy.named_parameters()}
 
 
@@ -174,8 +177,16 @@ def test_presets_are_names_and_their_fields_can_be_changed():
         (lambda: ll.MAN(ll.Backprop()), "MAN needs a base with local losses, and Backprop has none"),
         (lambda: ll.MAN("dgl"), r"such as MAN\(DGL\(\)\), not over 'dgl'"),
         (lambda: ll.MLAAN(cascade=0, stride=0), "(?s)cascade is a number of blocks, at least 1.*stride"),
+        (lambda: ll.MAN(units=1.5), "MAN's units must be a whole number, not 1.5"),
+        (lambda: ll.MAN(momentum="0.9"), "MAN's momentum must be a number, not '0.9'"),
+        (lambda: ll.MLAAN(cascade=True), "MLAAN's cascade must be a whole number, not True"),
+        (lambda: ll.AugLocal(norm_at_depth_one="no"), "norm_at_depth_one must be True or False, not 'no'"),
+        (lambda: ll.MLAAN(independent_weight=float("inf")), "positive and finite, not inf"),
+        (lambda: ll.MAN(ll.MAN()), "MAN is laid over MAN already"),
+        (lambda: ll.method("dgl+man+mlaan+man"), "MAN is laid over MAN already"),
+        (lambda: ll.AugLocal(ll.MAN(), layers="conv3x3", match_flops=True), "which MAN changes; lay AugLocal over"),
         (lambda: ll.MLAAN(cascade=1, leap="independent"), "cascade=1 has no independent windows to leap from"),
-        (lambda: ll.MLAAN(independent_weight=0.0), "must be positive, not 0.0"),
+        (lambda: ll.MLAAN(independent_weight=0.0), "must be positive and finite, not 0.0"),
         (lambda: ll.method("man+dgl"), "'dgl' cannot be laid over another method; after a '[+]' stand auglocal, man"),
         (lambda: ll.method("dgl+mann"), "Did you mean 'man'"),
         (
@@ -216,3 +227,32 @@ def test_few_blocks_work(name, num_blocks):
     model = model_of(ll.method(name), num_blocks)
     outputs = model.local_backward(torch.rand(4, 3, 8, 8, dtype=torch.float64), torch.randint(3, (4,)))
     assert all(output.loss.isfinite() for output in outputs)
+
+
+def test_a_list_is_taken_for_a_tuple():
+    method = ll.InfoPro(reconstruction=[5.0, 1.0])
+    assert method.reconstruction == (5.0, 1.0) and hash(method) == hash(ll.InfoPro(reconstruction=(5.0, 1.0)))
+
+
+def test_infopro_weights_by_stage_follow_the_copied_unit_or_the_block():
+    network = stack([4, 8, 8, 16, 16, 16], strides=[1, 2, 1, 2, 1, 1])
+    fields = {"reconstruction": (5.0, 0.0), "prediction": (1.0, 1.0)}
+
+    def weights(wrap, schedule):
+        model = model_of(wrap(ll.InfoPro(schedule=schedule, **fields)), 6, network)
+        return {
+            (w.start, w.stop): round(
+                o.objective.terms[0].weight if isinstance(o, ll.LookAhead) else o.terms[0].weight, 6
+            )
+            for w, o in zip(model.windows, model.objectives, strict=True)
+            if w.stop < 6
+        }
+
+    assert [unit.stage for unit in cut(6, network).units] == [0, 1, 1, 2, 2, 2]
+    assert list(weights(ll.MAN, "stage").values()) == [3.75, 3.75, 2.5, 2.5, 2.5]
+    assert list(weights(ll.MAN, "block_stage").values()) == [5.0, 3.75, 3.75, 2.5, 2.5]
+    by_block = {2: 3.75, 3: 3.75, 4: 2.5, 5: 2.5}
+    assert weights(ll.MLAAN, "block_stage") == {
+        window: by_block[window[1]] for window in [(1, 2), (0, 2), (2, 3), (1, 3), (3, 4), (2, 4), (4, 5), (3, 5)]
+    }
+    assert weights(ll.MLAAN, "stage")[0, 2] == 2.5

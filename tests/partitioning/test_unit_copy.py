@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +43,16 @@ def test_a_copy_shares_names_but_no_memory(index):
     }
 
 
+class Uncopyable:
+    """What a user's hook may belong to."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def listen(self, *_):
+        raise AssertionError("the copy called a hook of its source")
+
+
 def test_a_copy_has_neither_gradients_nor_hooks():
     network = residual(3)
     network(torch.randn_like(EXAMPLE)).sum().backward()
@@ -48,9 +60,14 @@ def test_a_copy_has_neither_gradients_nor_hooks():
     called = []
     network.get_submodule("blocks.1").register_forward_hook(lambda *_: called.append("after"))
     network.get_submodule("blocks.1").register_forward_pre_hook(lambda *_: called.append("before"))
+    network.get_submodule("blocks.1").register_full_backward_pre_hook(lambda *_: called.append("back"))
+    network.get_submodule("blocks.1.conv").register_forward_hook(Uncopyable().listen)
     copy = blocks.copy_unit(2)
-    copy(torch.randn(2, 4, 8, 8, dtype=torch.float64))
-    assert not called and all(parameter.grad is None for parameter in copy.parameters())
+    assert all(parameter.grad is None for parameter in copy.parameters())
+    copy(torch.randn(2, 4, 8, 8, dtype=torch.float64)).sum().backward()
+    assert not called and network.get_submodule("blocks.1")._forward_hooks
+    copy.zero_grad()
+    assert all(parameter.grad is None for parameter in copy.parameters())
 
 
 def test_hooks_that_compute_weights_stay():
@@ -122,3 +139,14 @@ def test_fake_tensors_can_be_copied():
     with FakeTensorMode():
         blocks = ll.partition(residual(3, dtype=torch.float32), torch.zeros(2, 3, 8, 8), num_blocks=4)
         assert blocks.copy_unit(2)(torch.zeros(5, 4, 8, 8)).shape == (5, 4, 8, 8)
+
+
+def test_a_layer_in_place_only_in_training_does_not_write_into_the_features():
+    def block(before, after):
+        return nn.Sequential(nn.Dropout(0.5, inplace=True), nn.Conv2d(before, after, 1), nn.BatchNorm2d(after))
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), *(block(4, 4) for _ in range(3)), nn.Flatten(), nn.Linear(256, 3))
+    model = ll.LocalModel(
+        ll.partition(network, EXAMPLE.float(), num_blocks=4), ll.MAN(ll.DGL(head="linear")), ll.Classification(3)
+    )
+    model.local_backward(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0]))

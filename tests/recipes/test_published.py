@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+import locallearn as ll
 from locallearn.methods.infopro import PUBLISHED_WEIGHTS
 from locallearn.partitioning.published_cuts import published_sizes
 from locallearn.recipes import load, names, published
@@ -353,7 +355,7 @@ def test_methods_are_those_the_names_say(recipes: dict[str, Recipe]):
         ("stl10_resnet110_k55_infopro", {"reconstruction": (20.0, 10.0), "prediction": (0.5, 0.1)}),
         ("svhn_resnet32_k16_infopro", {"reconstruction": (5.0, 0.2), "prediction": (0.05, 0.5)}),
         ("svhn_resnet110_k55_infopro+man", {"head": "2c2f", "reconstruction": (5.0, 0.0), "prediction": (0.5, 0.0)}),
-        ("svhn_resnet110_k55_infopro+mlaan", {"head": "1c2f", "schedule": "stage", "task_loss": "cross_entropy"}),
+        ("svhn_resnet110_k55_infopro+mlaan", {"head": "1c2f", "schedule": "block_stage", "task_loss": "cross_entropy"}),
         ("cifar10_resnet110_k55_predsim_matched_d4", {"beta": 0.99}),
     ],
 )
@@ -484,3 +486,21 @@ def test_the_table_needs_no_torch():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_the_starred_infopro_weighs_by_the_stage_of_the_block_on_both_paths():
+    method = load("cifar10_resnet32_k16_infopro+mlaan").method.build()
+    blocks = ll.partition(ll.networks.resnet32(), torch.zeros(2, 3, 32, 32), num_blocks=16, preset="mlaan")
+    model = ll.LocalModel(blocks, method, ll.Classification(10))
+    found: dict[int, set[tuple[float, float]]] = {}
+    for window, objective in zip(model.windows, model.objectives, strict=True):
+        if window.stop < 15:
+            inner = getattr(objective, "objective", objective)
+            weights = tuple(round(term.weight, 2) for term in inner.terms)
+            found.setdefault(blocks.units[window.stop].stage, set()).add(weights)
+    assert found == {1: {(4.62, 0.46)}, 2: {(4.23, 0.42)}, 3: {(3.85, 0.38)}}
+
+
+def test_the_ablation_of_the_windows_has_weights_of_its_own():
+    method = load("cifar10_resnet32_k16_dgl+mlaan_multilaminar").method.options
+    assert (method["independent_weight"], method["cascade_weight"], method["leap"]) == (0.01, 0.99, "none")

@@ -79,7 +79,7 @@ def mlaan_step(
     block. The last cascade ends in the network's own output.
     """
     count = len(blocks)
-    if count <= cascade:
+    if count == 1:
         output_loss(through(blocks, inputs)).backward()
         return
     x, entries = inputs, []
@@ -96,8 +96,9 @@ def mlaan_step(
             weight = cascade_weight if cascade > 1 else 1.0
             (weight * cascaded[i](z)).backward()
     entries.append(x)
-    z = entries[count - cascade]
-    for k in range(count - cascade, count):
+    first = max(count - cascade, 0)
+    z = entries[first]
+    for k in range(first, count):
         z = blocks[k](z)
     if output == "cascade":
         output_loss(z).backward()

@@ -22,8 +22,8 @@ class AheadLayer(nn.Module):
         added to the output and starts at zero.
 
     Args:
-        copy: E; its owner moves it towards its source, and freezes it if nothing else shall.
-        bias: B, a copy of the same units that only learns.
+        averaged: E; its owner moves it towards its source, and freezes it if nothing else shall.
+        learned: B, the bias of MAN: a copy of the same units that only learns.
         scaled: Whether the learnable scale s, which starts at 1, weighs the two.
         bias_of: Shape of the output without the batch, if b is added: `(C, H, W)`, `(T, D)` or `(D,)`.
 
@@ -34,18 +34,18 @@ class AheadLayer(nn.Module):
     def __init__(
         self,
         *,
-        copy: nn.Module | None = None,
-        bias: nn.Module | None = None,
+        averaged: nn.Module | None = None,
+        learned: nn.Module | None = None,
         scaled: bool = False,
         bias_of: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if copy is None and bias is None:
+        if averaged is None and learned is None:
             raise InputError("A layer that looks ahead needs a copy of later units, a bias, or both.")
-        if scaled and (copy is None or bias is None):
+        if scaled and (averaged is None or learned is None):
             raise InputError("A scale weighs a copy and a bias; give both.")
-        self.copy = copy
-        self.bias = bias
+        self.averaged = averaged
+        self.learned = learned
         self.scale = nn.Parameter(torch.ones(())) if scaled else None
         self.vector = None if bias_of is None else nn.Parameter(torch.zeros(_per_channel(bias_of)))
 
@@ -62,14 +62,14 @@ class AheadLayer(nn.Module):
         return output if self.vector is None else output + self.vector
 
     def _sum(self, features: Tensor) -> Tensor:
-        if self.copy is None:
-            assert self.bias is not None
-            return self.bias(features)
-        if self.bias is None:
-            return self.copy(features)
+        if self.averaged is None:
+            assert self.learned is not None
+            return self.learned(features)
+        if self.learned is None:
+            return self.averaged(features)
         if self.scale is None:
-            return self.copy(features) + self.bias(features)
-        return (2 - self.scale) * self.copy(features) + self.scale * self.bias(features)
+            return self.averaged(features) + self.learned(features)
+        return (2 - self.scale) * self.averaged(features) + self.scale * self.learned(features)
 
 
 def _per_channel(shape: Sequence[int]) -> tuple[int, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from typing import Any
 
 from torch import nn
 
 from locallearn.auxiliary.initial_values import draw_anew
+from locallearn.auxiliary.own_copy import own_copy
 
 
 def fresh_block(pattern: nn.Module, channels: int, stride: int) -> nn.Module | None:
@@ -65,7 +65,7 @@ def fresh_weight_layer(
         return None
     layers: OrderedDict[str, nn.Module] = OrderedDict({} if pool is None else {"pool": pool})
     layers["weights"] = weights
-    layers |= {f"after{place}": _without_hooks(module) for place, module in enumerate(rest[1:])}
+    layers |= {f"after{place}": own_copy(module).requires_grad_(True) for place, module in enumerate(rest[1:])}
     layer = nn.Sequential(layers)
     draw_anew(layer)
     return layer
@@ -79,14 +79,6 @@ def _keeps_shape(module: nn.Module) -> bool:
     whole_map = isinstance(module, nn.LayerNorm) and len(module.normalized_shape) > 1
     known = kind.startswith(tuple(f"torch.nn.modules.{name}" for name in _SHAPE_KEEPERS))
     return known and not whole_map and not any(parameter.ndim > 1 for parameter in module.parameters())
-
-
-def _without_hooks(module: nn.Module) -> nn.Module:
-    """A trainable deep copy without the network's hooks."""
-    copy = deepcopy(module).requires_grad_(True)
-    for hooks in (copy._forward_hooks, copy._forward_pre_hooks, copy._backward_hooks, copy._backward_pre_hooks):
-        hooks.clear()
-    return copy
 
 
 def _is_pool(module: nn.Module) -> bool:

@@ -65,7 +65,6 @@ __all__ = [
     "NamedMethod",
     "PredSim",
     "method",
-    "method_class",
     "named_method",
 ]
 
@@ -111,21 +110,6 @@ def named_method(name: str) -> NamedMethod:
         found = NamedMethod(kind, fields | preset, base)
     assert found is not None
     return found
-
-
-def method_class(name: str) -> type[Method]:
-    """The class behind a method's name, the outermost if several are joined by `+`.
-
-    Args:
-        name: See `named_method`.
-
-    Returns:
-        The frozen dataclass.
-
-    Raises:
-        InputError: See `named_method`.
-    """
-    return named_method(name).kind
 
 
 def method(name: str, **fields: Any) -> Method:

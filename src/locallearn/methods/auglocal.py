@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from typing_extensions import override
 
-from locallearn.abstract_method import Context, Method, Site, Window, Wrapper
+from locallearn.abstract_method import Context, Method, Site, Window, Wrapper, sites
 from locallearn.errors import InputError, listed
 from locallearn.methods.dgl import DGL
 
@@ -39,7 +38,7 @@ class AugLocal(Wrapper):
         appendix for the ablations (Table 5) and the comparison at equal cost (Table 4). Authors' code:
         ChenxiangMA/AugLocal, networks/resnet.py and networks/auxiliary_nets.py.
     Departures: The released CIFAR code infers strides from channel ratios (`downsampling="channel_ratio"`), here they
-        come from the observed resolutions; on ResNets and RegNets both agree. The tail rule counts units, so that
+        come from the observed resolutions; on ResNets both agree. The tail rule counts units, so that
         blocks of several units are merged only where a head would copy the rest of the network; the code has one unit
         per block. The released ImageNet code has neither the tail rule, nor the pyramid, nor BatchNorm at depth one:
         `tail="kept", tau=0, norm_at_depth_one=False`. The authors released no networks but ResNets and VGG; see
@@ -51,7 +50,8 @@ class AugLocal(Wrapper):
         depth: D, the largest number of hidden layers in a head; the paper counts the classifier too, d = D + 1.
         tau: How fast the depth falls towards 1 along the network, from 0 to 1.
         tail: `"merged"`: from the first block with at most D units after it, all blocks are one window, trained through
-            the network's own classifier. `"kept"`: windows as the base has them.
+            the network's own classifier; a network of few units becomes one window, which is back-propagation.
+            `"kept"`: windows as the base has them.
         layers: `"selected"`: see above. `"conv3x3"`: D + 1 convolutions of the feature's width at a quarter of the
             resolution, whatever the block.
         downsampling: `"observed"`: a layer halves the resolution where its unit's output is smaller than the feature.
@@ -94,6 +94,11 @@ class AugLocal(Wrapper):
             problems.append(f"AugLocal's repeated={self.repeated} has no effect with layers='conv3x3'; leave one out.")
         if self.layers != "conv3x3" and self.match_flops:
             problems.append("AugLocal's match_flops changes the heads of layers='conv3x3' only; ask for them.")
+        if self.match_flops and isinstance(self.base, Wrapper):
+            problems.append(
+                "AugLocal's match_flops counts one head per block, where the block ends, which "
+                f"{type(self.base).__name__} changes; lay AugLocal over DGL, PredSim or InfoPro."
+            )
         if problems:
             raise InputError(listed(problems))
 
@@ -157,13 +162,14 @@ class AugLocal(Wrapper):
         """The factor of `match_flops`, solved once for all heads."""
         from locallearn.auxiliary.conv_stack import matching_multiplier
         from locallearn.auxiliary.forward_macs import forward_macs
+        from locallearn.auxiliary.own_copy import own_copy
 
         known = _MULTIPLIERS.setdefault(partition, {})
         if (self, num_outputs) in known:
             return known[self, num_outputs]
         plan = replace(self, layers="selected", tail="merged", match_flops=False)
         alike: dict[object, list[Site]] = {}
-        for site in _sites(partition, plan.windows(partition)):
+        for site in sites(plan.windows(partition), partition):
             kinds = (pattern.kind for pattern in plan._patterns(site, partition))
             alike.setdefault((site.shape, *kinds), []).append(site)
         target = sum(
@@ -171,10 +177,10 @@ class AugLocal(Wrapper):
             for sites in alike.values()
             for shape in [sites[0].shape]
         )
-        shapes = [site.shape for site in _sites(partition, self.windows(partition))]
+        shapes = [site.shape for site in sites(self.windows(partition), partition)]
         factor, found = matching_multiplier(shapes, num_outputs, convolutions=self.depth + 1, target=target)
         if abs(found - target) > 0.01 * target and abs(found - target) > 0.01 * (
-            target + forward_macs(lambda: deepcopy(partition.network), partition.input_shape)
+            target + forward_macs(lambda: own_copy(partition.network), partition.input_shape)
         ):
             raise InputError(
                 f"match_flops finds no width of the 3x3 convolutions that costs what AugLocal's heads cost, {target} "
@@ -192,13 +198,6 @@ def _first_merged(partition: Partition, depth: int) -> int:
     """The first block whose last unit has at most so many units after it."""
     last = len(partition.units) - 1
     return next(info.index for info in partition.infos if last - (info.units.stop - 1) <= depth)
-
-
-def _sites(partition: Partition, windows: tuple[Window, ...]) -> list[Site]:
-    """Where the local windows' objectives attach."""
-    infos = [partition.infos[window.stop - 1] for window in windows if window.stop < len(partition.blocks)]
-    count = max((info.index + 1 for info in infos), default=0)
-    return [Site(info.index, count, info.units.stop - 1, info.out_shape) for info in infos]
 
 
 def _repeatable(partition: Partition, unit: int) -> int:

@@ -38,8 +38,8 @@ class MAN(Averaging):
         is taken before the optimizer's step. `MAN_PAPER` (`man_paper`): one copy gets a gradient step and is then
         pulled towards its source; the paper leaves the bias open, which here is one number per channel, starting at
         zero. The defaults are the code's but for the start (equal) and the order (after the step). Copies match their
-        sources by name, the code by order. With several batches accumulated into one step, `update="before_step"`
-        averages after the first of them.
+        sources by name, the code by order. More than one copied unit is in neither paper nor code. The code's momentum
+        is 1 by default, which never moves; its README has 0.995.
 
     Args:
         base: The method whose heads and losses read the sum.
@@ -87,12 +87,14 @@ class MAN(Averaging):
         count = moved.unit + 1 - first
         copy = None if self.copy == "none" else self.copied(context, first, count)
         layer = AheadLayer(
-            copy=copy.requires_grad_(False) if copy and self.copy == "averaged" else copy,
-            bias=self.copied(context, first, count) if self.bias in ("unit", "scaled_unit") else None,
+            averaged=copy,
+            learned=self.copied(context, first, count) if self.bias in ("unit", "scaled_unit") else None,
             scaled=self.bias == "scaled_unit",
             bias_of=moved.shape if self.bias == "channel" else None,
         )
-        return self.look_ahead([layer], objective, [copy] if copy else [])
+        averaged = [copy] if copy else []
+        frozen = [copy.requires_grad_(False)] if copy and self.copy == "averaged" else []
+        return self.look_ahead([layer], objective, averaged, frozen)
 
 
 MAN_CODE: dict[str, Any] = {

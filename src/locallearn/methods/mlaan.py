@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,15 +40,21 @@ class MLAAN(Averaging):
     Departures: Paper and code differ, and both are here. `MLAAN_CODE` (name `mlaan_code`) is the released CIFAR code
         with c = 2: leaps on cascades, the first with a frozen averaged twin, of which only the last block's ever moves.
         `MLAAN_PAPER` (`mlaan_paper`): c = 3, leaps on the independent windows, every copy learns and is then pulled
-        towards its source; its equations let a block learn from its independent loss alone, which would leave the
-        cascades without effect on the network, so here they act as in the code. The code runs every block again for
-        each window, so that running statistics of BatchNorm move c + 1 times per batch, here once; values and gradients
-        are the same. Heads that the code builds and never uses are left out. The code with InfoPro trains the twins and
-        scores independent windows by a contrastive loss; here both kinds of windows use the base as it is.
+        towards its source. The paper gives no weights of the losses, which are 1 there, no momentum, and no list of
+        leap layers. Its equations let a block learn from its independent loss alone, which would leave the cascades
+        without effect on the network, so here they act as in the code; it shares one cascaded head per block among all
+        cascades that hold the block, here every cascade has its own, as in the code. The defaults are the code's but
+        for the leap layers (by the rule), the averages (all move) and the order (after the step). The code runs every
+        block again for each window, so that running statistics of BatchNorm move c + 1 times per batch, here once;
+        values and gradients are the same. Heads and twins that the code builds and never evaluates are left out. Its
+        momentum is 1 by default, which never moves; its run files have 0.999, 0.998 and 0.995. Copies start equal to
+        their sources, in the ImageNet code independent. The code with InfoPro trains the twins and scores independent
+        windows by a contrastive loss; here both kinds of windows use the base as it is.
 
     Args:
         base: The method whose heads and losses score the windows; alone, MLAAN has linear heads.
-        cascade: c, how many blocks a cascade holds; 1 is one window per block (with leaps), without independent ones.
+        cascade: c, how many blocks a cascade holds; with at most c blocks there is one, over all. 1 is one window per
+            block (with leaps), without independent ones, whatever `first_blocks` and `output` say.
         stride: Blocks between the ends of two cascades.
         independent_weight: :math:`w_x`.
         cascade_weight: :math:`w_y`; the last cascade weighs 1.
@@ -92,12 +99,12 @@ class MLAAN(Averaging):
             if value < 1
         ]
         problems += [
-            f"MLAAN's {name} is the weight of a loss and must be positive, not {value}."
+            f"MLAAN's {name} is the weight of a loss and must be positive and finite, not {value}."
             for name, value in (
                 ("independent_weight", self.independent_weight),
                 ("cascade_weight", self.cascade_weight),
             )
-            if not value > 0
+            if not 0 < value < math.inf
         ]
         if self.cascade == 1 and self.leap == "independent":
             problems.append(
@@ -110,13 +117,11 @@ class MLAAN(Averaging):
     def windows(self, partition: Partition) -> tuple[Window, ...]:
         count, length = len(partition.blocks), self.cascade
         last_weight = self.base.windows(partition)[-1].weight
-        if length == 1:
+        if length == 1 or count == 1:
             return tuple(
                 window._replace(role="cascade", weight=last_weight if window.stop == count else 1.0)
                 for window in one_window_per_block(count)
             )
-        if length >= count:
-            return (Window(0, count, "cascade", last_weight),)
         windows = []
         for end in range(1, count):
             if end >= length or self.first_blocks == "independent":
@@ -127,7 +132,7 @@ class MLAAN(Averaging):
         if both:
             windows.append(Window(count - 1, count, "independent", self.independent_weight * last_weight))
         last_weight *= self.cascade_weight if both else 1.0
-        return (*windows, Window(count - length, count, "cascade", last_weight))
+        return (*windows, Window(max(count - length, 0), count, "cascade", last_weight))
 
     @override
     def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
@@ -142,7 +147,8 @@ class MLAAN(Averaging):
         moved = replace(site, unit=leaps[-1], shape=context.units[leaps[-1]].out_shape)
         moves = self.averaged_blocks == "all" or site.index == site.count - 1
         objective = self.base.objective(window, moved, context, head=head)
-        return self.look_ahead(layers, objective, averaged if moves else [])
+        frozen = [] if self.averaging == "pulled" else averaged
+        return self.look_ahead(layers, objective, averaged if moves else [], frozen)
 
     def _leaps(self, site: Site, context: Context) -> tuple[int, ...]:
         from locallearn.auxiliary.leap_layers import leap_as_released, leap_by_rule
@@ -168,11 +174,11 @@ class MLAAN(Averaging):
 
         trained = self.copied(context, index)
         if self.averaging == "pulled":
-            return AheadLayer(copy=trained), [trained]
+            return AheadLayer(averaged=trained), [trained]
         if self.averaging == "twin_first" and place > 0:
-            return AheadLayer(bias=trained), []
+            return AheadLayer(learned=trained), []
         twin = self.copied(context, index).requires_grad_(False)
-        return AheadLayer(copy=twin, bias=trained), [twin]
+        return AheadLayer(averaged=twin, learned=trained), [twin]
 
 
 MLAAN_CODE: dict[str, Any] = {
@@ -195,9 +201,14 @@ MLAAN_CODE: dict[str, Any] = {
 
 MLAAN_PAPER: dict[str, Any] = {
     "cascade": 3,
+    "stride": 1,
+    "independent_weight": 1.0,
+    "cascade_weight": 1.0,
     "first_blocks": "independent",
+    "output": "cascade",
     "leap": "independent",
     "leap_layers": "rule",
+    "most_layers": 4,
     "averaging": "pulled",
     "averaged_blocks": "all",
     "momentum": 0.995,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -102,6 +104,22 @@ def with_activation(state: State, replacement: Tensor) -> State:
     if not isinstance(state, tuple):
         return replacement
     return (replacement, *(item.detach() if isinstance(item, Tensor) else item for item in state[1:]))
+
+
+def starts_in_place(network: nn.Module, called: Iterable[str]) -> bool:
+    """Whether a module before the first layer with parameters writes into its input, perhaps only in training.
+
+    Args:
+        network: Owns the modules.
+        called: Their names in the order of their calls.
+
+    Returns:
+        True if one says so by `inplace`.
+    """
+    modules = (module for path in called for module in network.get_submodule(path).modules())
+    leaves = (module for module in modules if next(module.children(), None) is None)
+    leading = takewhile(lambda module: next(module.parameters(), None) is None, leaves)
+    return any(getattr(module, "inplace", False) for module in leading)
 
 
 def subgraph(traced: TracedUnits, start: int, stop: int) -> fx.Graph:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate, takewhile
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from locallearn.errors import InputError, listed
 from locallearn.partitioning.balance import balanced_sizes, even_sizes, forward_flops, saved_bytes
-from locallearn.partitioning.block import Block, activation, with_activation
+from locallearn.partitioning.block import Block, activation, starts_in_place, with_activation
 from locallearn.partitioning.published_cuts import published_sizes
 from locallearn.partitioning.tracing import keeping_modes, owner
 from locallearn.partitioning.unit import TracedUnits, Unit, chained_units, find_units
@@ -313,7 +313,7 @@ def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -
         for block in blocks:
             state = with_activation(state, activation(state).detach())
             version = activation(state)._version
-            block.copies_input = _starts_in_place(network, block)
+            block.copies_input = starts_in_place(network, block.modules_called)
             entered = activation(state)
             state = block(state)
             if entered._version != version:
@@ -326,14 +326,6 @@ def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -
 def _random_like(example: Tensor) -> Tensor:
     """Random numbers, since an example of zeros looks the same in many wrong orders; from a generator of their own."""
     return torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
-
-
-def _starts_in_place(network: nn.Module, block: Block) -> bool:
-    """Whether a module before the first layer with parameters writes into its input, perhaps only in training."""
-    called = (module for path in block.modules_called for module in network.get_submodule(path).modules())
-    leaves = (module for module in called if next(module.children(), None) is None)
-    leading = takewhile(lambda module: next(module.parameters(), None) is None, leaves)
-    return any(getattr(module, "inplace", False) for module in leading)
 
 
 def _compare(network: nn.Module, chained: Any, whole: Any) -> None:

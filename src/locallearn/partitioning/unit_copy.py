@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import fx, nn
 
+from locallearn.auxiliary.own_copy import own_copy
 from locallearn.errors import InputError
-from locallearn.partitioning.block import subgraph
+from locallearn.partitioning.block import starts_in_place, subgraph
 from locallearn.partitioning.tracing import keeping_modes
 from locallearn.partitioning.unit import TracedUnits
 
@@ -30,28 +29,11 @@ def unit_copy(network: nn.Module, traced: TracedUnits, index: int, count: int) -
         InputError: The first unit reads more than the activation, such as sizes or masks handed on from before.
     """
     graph = _activation_to_activation(network, traced, index, count)
-    copy = _with_own_tensors(fx.GraphModule(network, graph))
-    for module in copy.modules():
-        _leave_hooks_behind(module)
-    if _writes_into_its_input(copy, traced.units[index].in_shape):
+    copy = own_copy(fx.GraphModule(network, graph))
+    called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    if starts_in_place(copy, called) or _writes_into_its_input(copy, traced.units[index].in_shape):
         _clone_first(copy)
     return copy
-
-
-def _with_own_tensors(module: fx.GraphModule) -> fx.GraphModule:
-    """A deep copy without gradients; it also copies fake tensors, which know no deep copy."""
-    own: dict[int, object] = {id(p): nn.Parameter(p.detach().clone(), p.requires_grad) for p in module.parameters()}
-    own |= {id(buffer): buffer.detach().clone() for buffer in module.buffers()}
-    return deepcopy(module, own)
-
-
-def _leave_hooks_behind(module: nn.Module) -> None:
-    """Drop the user's hooks, and keep those with which PyTorch computes weights (`torch.nn.utils.spectral_norm`)."""
-    module._forward_hooks.clear()
-    module._backward_hooks.clear()
-    for key, hook in list(module._forward_pre_hooks.items()):
-        if not type(hook).__module__.startswith("torch.nn.utils"):
-            del module._forward_pre_hooks[key]
 
 
 def _activation_to_activation(network: nn.Module, traced: TracedUnits, index: int, count: int) -> fx.Graph:

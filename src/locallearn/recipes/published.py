@@ -3,8 +3,8 @@
 Names read `DATASET_NETWORK_kK_METHOD_VARIANT`, for instance `svhn_resnet110_k55_dgl+mlaan`:
 
 * data sets `cifar10`, `svhn`, `stl10`; networks `resnet32` (K = 8, 16) and `resnet110` (K = 32, 55); InfoPro's own rows
-  have K = 2, 3, 4, 8, 16. K is the paper's; a run of back-propagation has none. Where K is left out every unit is a
-  block: `cifar10_resnet32_dgl` stands for `cifar10_resnet32_k16_dgl`.
+  have K = 2, 3, 4, 8, 16. K is the paper's; a run of back-propagation has none. Where K is left out it is the network's
+  largest: `cifar10_resnet32_dgl` stands for `cifar10_resnet32_k16_dgl`.
 * methods `backprop`; `predsim`, `dgl`, `infopro`, each also with `+man`; `dgl+mlaan`, `infopro+mlaan`, `mlaan`;
   `auglocal`, `infopro+auglocal`.
 * variants: `checkpoint` and `160epochs` of `backprop`; `m0.999`, `m0.998`, `m0.99`, `averaging`, `parameters` of MAN;

@@ -1,0 +1,116 @@
+"""Copies in auxiliary networks that follow the network as moving averages."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from locallearn.errors import InputError
+from locallearn.objective import Follow, LocalObjective
+
+
+class MovingAverages:
+    """Moves the copies of a model's objectives, and notices when a step was taken without moving them.
+
+    Args:
+        network: Owns the sources.
+        objectives: Own the copies; one for each window.
+    """
+
+    def __init__(self, network: nn.Module, objectives: Sequence[LocalObjective]) -> None:
+        self._network = network
+        self._objectives = tuple(objectives)
+        self._noted: dict[str, int] | None = None
+        self._sample: tuple[str, Tensor] | None = None
+
+    def refuse_if_forgotten(self) -> None:
+        """Call before a forward pass.
+
+        Raises:
+            InputError: The sources have changed since `note`, or copies are too coarse to average. A fused optimizer on
+                another device than the CPU leaves no trace that could be seen without waiting for the device.
+        """
+        follows = self._follows()
+        coarse = {follow.copy.dtype for follow in follows if follow.copy.dtype.itemsize < 4 and 0 < follow.momentum < 1}
+        if coarse:
+            raise InputError(
+                f"Moving averages in {', '.join(map(str, coarse))} round small steps away and never move. Keep the "
+                "weights in single precision and run the forward pass under torch.autocast instead."
+            )
+        if self._noted is not None and self._changed(follows):
+            raise InputError(
+                "The parameters that the copies of this method follow were changed since the last local_backward, but "
+                "after_step() was not called. Call model.after_step() after every optimizer.step(). If you loaded "
+                "other weights into the network, load them into the whole model, or build the model again."
+            )
+
+    def after_window(self, index: int) -> None:
+        """Move the copies of a window that move before the optimizer's step, for the first batch of a step.
+
+        Args:
+            index: The window, whose backward pass is done.
+        """
+        if self._noted is None:
+            self._move(follow for follow in self._objectives[index].follows() if follow.before_step)
+
+    def note(self) -> None:
+        """Remember the sources as they are after the first batch of a step."""
+        if self._noted is not None:
+            return
+        sources = self._sources(self._follows())
+        self._noted = {name: source._version for name, source in sources.items()}
+        on_cpu = [(name, source) for name, source in sources.items() if source.device.type == "cpu"]
+        if on_cpu:
+            name, source = min(on_cpu, key=lambda item: item[1].numel())
+            self._sample = name, source.detach().clone()
+
+    def after_step(self) -> None:
+        """Move all other copies, now that the optimizer has taken its step."""
+        self._move(follow for follow in self._follows() if not follow.before_step)
+        self.forget()
+
+    def forget(self) -> None:
+        """Take the sources as they are for new."""
+        self._noted, self._sample = None, None
+
+    def _follows(self) -> list[Follow]:
+        return [follow for objective in self._objectives for follow in objective.follows()]
+
+    def _source(self, name: str) -> Tensor:
+        owner, _, attribute = name.rpartition(".")
+        try:
+            return getattr(self._network.get_submodule(owner), attribute)
+        except AttributeError as error:
+            raise InputError(
+                f"The network has no {name!r} any more, which a copy follows: a module was replaced. Replace modules "
+                "first, then partition and build the model."
+            ) from error
+
+    def _sources(self, follows: Iterable[Follow]) -> dict[str, nn.Parameter]:
+        sources = {name: self._source(name) for name in dict.fromkeys(follow.source for follow in follows)}
+        return {name: source for name, source in sources.items() if isinstance(source, nn.Parameter)}
+
+    def _changed(self, follows: Iterable[Follow]) -> bool:
+        sources = self._sources(follows)
+        if self._noted != {name: source._version for name, source in sources.items()}:
+            return True
+        # Fused optimizers leave the versions as they are.
+        return self._sample is not None and not torch.equal(self._sample[1], sources[self._sample[0]])
+
+    @torch.no_grad()
+    def _move(self, follows: Iterable[Follow]) -> None:
+        pairs: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+        for follow in follows:
+            copies, sources = pairs[follow.momentum]
+            copies.append(follow.copy)
+            sources.append(self._source(follow.source))
+            if copies[-1].shape != sources[-1].shape:
+                raise InputError(
+                    f"{follow.source!r} has shape {tuple(sources[-1].shape)} and the copy that follows it "
+                    f"{tuple(copies[-1].shape)}: a module was replaced. Replace modules first, then build the model."
+                )
+        for momentum, (copies, sources) in pairs.items():
+            torch._foreach_lerp_(copies, sources, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]
