@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import checkpoint
 
 from locallearn.partitioning.block import Block, State
@@ -68,6 +69,15 @@ def outside_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
+def keeping_compiled_graphs() -> AbstractContextManager[Any]:
+    """A context in which compiled modules keep what a second backward pass through the same graph needs.
+
+    Returns:
+        A context manager for forward and backward passes.
+    """
+    return functorch_config.patch(donated_buffer=False)
 
 
 def recomputing(block: Block, state: State, buffers: Sequence[Tensor]) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -22,7 +23,7 @@ from locallearn.compatibility import (
     warn_of_back_propagation,
 )
 from locallearn.errors import InputError
-from locallearn.gradient_flow import outside_autocast, push_back, recomputing, seed
+from locallearn.gradient_flow import keeping_compiled_graphs, outside_autocast, push_back, recomputing, seed
 from locallearn.moving_averages import MovingAverages
 from locallearn.objective import Batch, LocalObjective, LocalOutput, Normalization, OutputLoss
 from locallearn.partitioning import Partition
@@ -180,7 +181,8 @@ class LocalModel(nn.Module):
         outputs: dict[int, LocalOutput] = {}
         passes: list[_Pass] = []
         state: State = inputs
-        with torch.enable_grad():
+        overlapping = any(len(segment.windows) > 1 for segment in self._segments)
+        with torch.enable_grad(), keeping_compiled_graphs() if overlapping else nullcontext():
             for segment in self._segments:
                 self.active_window = segment.windows[0]
                 entry = activation(state).detach()

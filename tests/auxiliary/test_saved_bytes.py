@@ -53,7 +53,6 @@ def test_no_more_than_needed(module: nn.Module, shape: tuple[int, ...], values: 
     [
         ConvMLP((8, 8, 8), 10, AUGLOCAL),
         ConvClassifier((8, 8, 8), 10, final_channels=16, layers="2c2f"),
-        ImageDecoder((8, 8, 8), (3, 16, 16)),
     ],
 )
 def test_each_relu_writes_over_its_input(module: nn.Module) -> None:
