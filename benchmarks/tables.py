@@ -155,7 +155,7 @@ def learning_check() -> str:
     """
     by_method: dict[str, list[float]] = {}
     for row in result("learning_check")["rows"]:
-        by_method.setdefault(row["method"], []).append(row["test_accuracy"])
+        by_method.setdefault(row["name"].rpartition("-seed")[0], []).append(row["test_accuracy"])
     return markdown(
         ["method", "test accuracy, %", "deviation", "seeds"],
         [

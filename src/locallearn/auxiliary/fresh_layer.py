@@ -42,8 +42,8 @@ def fresh_weight_layer(
 ) -> nn.Module | None:
     """A new convolution or linear layer with new normalisation and activation, as VGG is made of.
 
-    A pool that the pattern starts with and the stride of its convolution are left out: the resolution falls by `pool`
-    alone.
+    A pool, dropout or identity that the pattern starts with and the stride of its convolution are left out: the
+    resolution falls by `pool` alone.
 
     Args:
         modules: The pattern: pools, one weight layer, then what keeps the shape; they are only read.

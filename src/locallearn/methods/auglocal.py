@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
@@ -159,36 +160,42 @@ class AugLocal(Wrapper):
         return [_pattern(partition, unit) for unit in uniform_selection(site.unit, len(partition.units), depth)]
 
     def _multiplier(self, num_outputs: int, partition: Partition) -> float:
-        """The factor of `match_flops`, solved once for all heads."""
+        """The factor of `match_flops`, solved once for all heads of a partition."""
+        known = _MULTIPLIERS.setdefault(partition, {})
+        if (self, num_outputs) not in known:
+            known[self, num_outputs] = self._solved_multiplier(num_outputs, partition)
+        return known[self, num_outputs]
+
+    def _solved_multiplier(self, num_outputs: int, partition: Partition) -> float:
         from locallearn.auxiliary.conv_stack import matching_multiplier
         from locallearn.auxiliary.forward_macs import forward_macs
         from locallearn.auxiliary.own_copy import own_copy
 
-        known = _MULTIPLIERS.setdefault(partition, {})
-        if (self, num_outputs) in known:
-            return known[self, num_outputs]
-        plan = replace(self, layers="selected", tail="merged", match_flops=False)
-        alike: dict[object, list[Site]] = {}
-        for site in sites(plan.windows(partition), partition):
-            kinds = (pattern.kind for pattern in plan._patterns(site, partition))
-            alike.setdefault((site.shape, *kinds), []).append(site)
-        target = sum(
-            len(sites) * forward_macs(lambda site=sites[0]: plan._selected(site, num_outputs, partition), shape)
-            for sites in alike.values()
-            for shape in [sites[0].shape]
-        )
+        target = replace(self, layers="selected", tail="merged", match_flops=False)._macs(num_outputs, partition)
         shapes = [site.shape for site in sites(self.windows(partition), partition)]
         factor, found = matching_multiplier(shapes, num_outputs, convolutions=self.depth + 1, target=target)
-        if abs(found - target) > 0.01 * target and abs(found - target) > 0.01 * (
-            target + forward_macs(lambda: own_copy(partition.network), partition.input_shape)
-        ):
-            raise InputError(
-                f"match_flops finds no width of the 3x3 convolutions that costs what AugLocal's heads cost, {target} "
-                f"multiply-accumulates in all: the nearest is {found}, and channels are whole. Leave match_flops out, "
-                "or use another depth."
-            )
-        known[self, num_outputs] = factor
+        if abs(found - target) > 0.01 * target:
+            network = forward_macs(lambda: own_copy(partition.network), partition.input_shape)
+            if abs(found - target) > 0.01 * (target + network):
+                raise InputError(
+                    "match_flops finds no width of the 3x3 convolutions that costs what AugLocal's heads cost, "
+                    f"{target} multiply-accumulates in all: the nearest is {found}, and channels are whole. Leave "
+                    "match_flops out, or use another depth."
+                )
         return factor
+
+    def _macs(self, num_outputs: int, partition: Partition) -> int:
+        """Forward multiply-accumulates of all heads of selected layers; equal heads are built and counted once."""
+        from locallearn.auxiliary.forward_macs import forward_macs
+
+        alike: dict[object, list[Site]] = {}
+        for site in sites(self.windows(partition), partition):
+            kinds = (pattern.kind for pattern in self._patterns(site, partition))
+            alike.setdefault((site.shape, *kinds), []).append(site)
+        return sum(
+            len(equal) * forward_macs(partial(self._selected, equal[0], num_outputs, partition), equal[0].shape)
+            for equal in alike.values()
+        )
 
 
 _MULTIPLIERS: WeakKeyDictionary[Partition, dict[tuple[AugLocal, int], float]] = WeakKeyDictionary()
