@@ -14,9 +14,9 @@ import locallearn as ll
     [
         (ll.MLAAN(), 0.80),
         (ll.MLAAN(leap="none"), 0.55),
-        (ll.MLAAN(cascade=3), 0.80),
-        (ll.MLAAN(cascade=3, leap="none"), 0.55),
-        (ll.MLAAN(ll.DGL(), leap="both", first_blocks="independent"), 1.0),
+        pytest.param(ll.MLAAN(cascade=3), 0.80, marks=pytest.mark.slow),
+        pytest.param(ll.MLAAN(cascade=3, leap="none"), 0.55, marks=pytest.mark.slow),
+        pytest.param(ll.MLAAN(ll.DGL(), leap="both", first_blocks="independent"), 1.0, marks=pytest.mark.slow),
     ],
 )
 def test_fewer_operations_for_the_same_gradients(method, most):
