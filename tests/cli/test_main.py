@@ -99,3 +99,13 @@ def test_a_reader_that_goes_away_is_no_error():
         timeout=60,
     )
     assert reader.stderr == "" and reader.returncode == 0
+
+
+def test_warnings_show_as_messages():
+    program = """
+import warnings
+from locallearn.cli import main
+main.main = lambda _: warnings.warn("said", stacklevel=1)
+main.run()
+"""
+    assert command(program=("-c", program)).stderr == "locallearn: said\n"

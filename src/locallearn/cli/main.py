@@ -6,6 +6,7 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -15,7 +16,8 @@ VERBS = ("train", "compare", "evaluate", "export", "ls", "show", "check-data")
 
 
 def run() -> None:
-    """Run the command line of this process and exit by its code."""
+    """Run the command line of this process and exit by its code; warnings show as messages, without source lines."""
+    warnings.formatwarning = lambda message, *_: f"locallearn: {message}\n"
     sys.exit(main(sys.argv[1:]))
 
 
