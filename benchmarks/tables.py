@@ -85,6 +85,23 @@ def memory() -> str:
     )
 
 
+TIMED = ("network", "K", "batch", "layout", "method", "seconds", "over plain", "quartiles")
+
+
+def _timed(row: dict[str, Any]) -> list[str]:
+    """The cells under `TIMED`."""
+    return [
+        row["network"],
+        str(row["num_blocks"]),
+        str(row["batch_size"]),
+        row["layout"],
+        row["method"],
+        f"{row['seconds']:.3f}",
+        f"{row['time_ratio']:.2f}",
+        " - ".join(f"{value:.2f}" for value in row["quartiles"]),
+    ]
+
+
 def time() -> str:
     """All time rows.
 
@@ -93,20 +110,8 @@ def time() -> str:
     """
     found = result("time_cpu")
     table = markdown(
-        ["network", "K", "batch", "layout", "method", "seconds", "over plain", "quartiles"],
-        [
-            [
-                row["network"],
-                str(row["num_blocks"]),
-                str(row["batch_size"]),
-                row["layout"],
-                row["method"],
-                f"{row['seconds']:.3f}",
-                f"{row['time_ratio']:.2f}",
-                " - ".join(f"{value:.2f}" for value in row["quartiles"]),
-            ]
-            for row in found["rows"]
-        ],
+        list(TIMED),
+        [_timed(row) for row in found["rows"]],
     )
     machine = found["machine"]
     return f"{machine['processor']}, {machine['threads']} threads, torch {found['versions']['torch']}.\n\n{table}"
@@ -119,31 +124,8 @@ def windows() -> str:
         Markdown.
     """
     return markdown(
-        [
-            "network",
-            "K",
-            "batch",
-            "layout",
-            "method",
-            "seconds",
-            "over plain",
-            "quartiles",
-            "operations over plain",
-        ],
-        [
-            [
-                row["network"],
-                str(row["num_blocks"]),
-                str(row["batch_size"]),
-                row["layout"],
-                row["method"],
-                f"{row['seconds']:.2f}",
-                f"{row['time_ratio']:.2f}",
-                " - ".join(f"{value:.2f}" for value in row["quartiles"]),
-                f"{row['flops_ratio']:.3f}",
-            ]
-            for row in result("windows_cpu")["rows"]
-        ],
+        [*TIMED, "operations over plain"],
+        [[*_timed(row), f"{row['flops_ratio']:.3f}"] for row in result("windows_cpu")["rows"]],
     )
 
 

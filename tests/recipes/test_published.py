@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -504,3 +505,11 @@ def test_the_starred_infopro_weighs_by_the_stage_of_the_block_on_both_paths():
 def test_the_ablation_of_the_windows_has_weights_of_its_own():
     method = load("cifar10_resnet32_k16_dgl+mlaan_multilaminar").method.options
     assert (method["independent_weight"], method["cascade_weight"], method["leap"]) == (0.01, 0.99, "none")
+
+
+@pytest.mark.parametrize(
+    ("document", "words"), [("README.md", "The {} published runs"), ("CHANGELOG.md", ": {} runs,")]
+)
+def test_documents_count_the_published_runs(document: str, words: str):
+    text = (Path(__file__).parents[2] / document).read_text(encoding="utf-8")
+    assert words.format(len(published.names())) in text
