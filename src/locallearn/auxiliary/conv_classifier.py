@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, global_average, map_shape
+from locallearn.auxiliary.feature_map import as_map, conv_norm_relu, global_average, map_shape
 from locallearn.errors import InputError
 
 Layers = Literal["0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f"]
@@ -65,7 +65,7 @@ class ConvClassifier(nn.Module):
         width, stride = int((2 * channels if grows else channels) * widen), 2 if grows else 1
         convs = []
         for _ in range(int(layers[0])):
-            convs.append(_conv(channels, width, (size[0], size[1]), stride))
+            convs.append(conv_norm_relu(channels, width, (size[0], size[1]), stride=stride))
             channels, size, stride = width, [-(-side // stride) for side in size], 1
         self.convs = nn.Sequential(*convs)
         widths = [channels] + [int(feature_dim * widen)] * (int(layers[2]) - 1)
@@ -82,11 +82,6 @@ class ConvClassifier(nn.Module):
             (B, num_outputs).
         """
         return self.linear(self.hidden(global_average(self.convs(as_map(features)))))
-
-
-def _conv(before: int, after: int, size: tuple[int, int], stride: int) -> nn.Sequential:
-    conv = conv3x3(before, after, size, stride=stride)
-    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(after), relu=nn.ReLU(inplace=True)))
 
 
 def _linear(before: int, after: int) -> nn.Sequential:

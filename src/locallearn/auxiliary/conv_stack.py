@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, global_average, map_shape, pool_to
+from locallearn.auxiliary.feature_map import as_map, conv_norm_relu, global_average, map_shape, pool_to
 
 
 class ConvStack(nn.Module):
@@ -39,7 +38,7 @@ class ConvStack(nn.Module):
         channels, height, width = map_shape(shape)
         self.size = _quarter(height, width)
         widths = [channels] + [stack_width(channels, multiplier)] * convolutions
-        self.convs = nn.Sequential(*(_conv(before, after, self.size) for before, after in pairwise(widths)))
+        self.convs = nn.Sequential(*(conv_norm_relu(before, after, self.size) for before, after in pairwise(widths)))
         self.linear = nn.Linear(widths[-1], num_outputs)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -124,8 +123,3 @@ def matching_multiplier(
 
 def _quarter(height: int, width: int) -> tuple[int, int]:
     return -(-height // 4), -(-width // 4)
-
-
-def _conv(before: int, after: int, size: tuple[int, int]) -> nn.Sequential:
-    conv = conv3x3(before, after, size)
-    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(after), relu=nn.ReLU(inplace=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -103,6 +104,22 @@ def conv3x3(channels: int, outputs: int, size: tuple[int, int], *, stride: int =
     conv = nn.Conv2d(channels, outputs, (rows, columns), stride, (rows // 2, columns // 2), bias=bias)
     kaiming_fan_out_(conv)
     return conv
+
+
+def conv_norm_relu(channels: int, outputs: int, size: tuple[int, int], *, stride: int = 1) -> nn.Sequential:
+    """A `conv3x3` without bias, BatchNorm and ReLU.
+
+    Args:
+        channels: Input channels.
+        outputs: Output channels.
+        size: Rows and columns of the input.
+        stride: Along both sides.
+
+    Returns:
+        The three as `conv`, `norm` and `relu`.
+    """
+    conv = conv3x3(channels, outputs, size, stride=stride)
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU(inplace=True)))
 
 
 def kaiming_fan_out_(conv: nn.Conv2d) -> None:
