@@ -18,7 +18,7 @@ BATCH = 1024
 INFOPRO = ll.InfoPro(task_loss="cross_entropy")
 METHODS: dict[str, ll.Method] = {
     "backprop": ll.Backprop(),
-    "backprop, checkpointing": ll.Backprop(checkpoint=True),
+    "backprop, checkpointing": ll.Backprop(),
     "dgl": ll.DGL(),
     "predsim": ll.PredSim(),
     "infopro": INFOPRO,

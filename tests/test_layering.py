@@ -11,10 +11,11 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
-    {"errors", "atomic_file"},
-    {"losses", "auxiliary", "networks", "datasets", "tasks"},
+    {"errors", "atomic_file", "precision", "recomputation"},
+    {"field_types"},
+    {"execution", "losses", "auxiliary", "networks", "datasets", "tasks"},
     {"partitioning", "objective"},
-    {"abstract_method", "gradient_flow", "look_ahead", "moving_averages"},
+    {"abstract_method", "engine", "look_ahead"},
     {"averaging", "compatibility"},
     {"methods", "local_model"},
     {"recipes", "planning"},

@@ -35,17 +35,19 @@ class Windows(ll.Method):
         return ll.WeightedTerms(ll.Term("prediction", head, loss, predicts=True))
 
 
-def model_of(network, method, num_blocks, inputs):
-    return ll.LocalModel(ll.partition(network, inputs, num_blocks=num_blocks), method, ll.Classification(3))
+def model_of(network, method, num_blocks, inputs, **options):
+    blocks = ll.partition(network, inputs, num_blocks=num_blocks)
+    return ll.LocalModel(blocks, method, ll.Classification(3), **options)
 
 
-@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("recompute", ["nothing", "blocks"])
 @pytest.mark.parametrize("make", [residual, lambda: stack([4, 6, 6]), lambda: resnet20(3).double()])
-def test_one_window_is_backprop_bit_for_bit_with_its_statistics(make, checkpoint):
+def test_one_window_is_backprop_bit_for_bit_with_its_statistics(make, recompute):
     torch.manual_seed(0)
     network = make()
     plain = deepcopy(network)
-    model = model_of(network, ll.Backprop(checkpoint=checkpoint), 3, torch.randn(2, 3, 8, 8, **DOUBLE))
+    execution = ll.Execution(recompute=recompute)
+    model = model_of(network, ll.Backprop(), 3, torch.randn(2, 3, 8, 8, **DOUBLE), execution=execution)
     for _ in range(2):
         inputs, labels = torch.randn(4, 3, 8, 8, **DOUBLE), torch.randint(3, (4,))
         (output,) = model.local_backward(inputs, labels)

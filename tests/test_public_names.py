@@ -5,9 +5,11 @@ import inspect
 import locallearn as ll
 
 PUBLIC = {
-    "AugLocal", "Backprop", "Batch", "Classification", "Context", "DGL", "Follow", "InfoPro", "InputError",
+    "AugLocal", "Backprop", "Batch", "Classification", "Context",
+    "Execution", "DGL", "Follow", "InfoPro", "InputError",
     "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition",
-    "PredSim", "Site", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets",
+    "PredSim", "Site",
+    "StepListener", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets",
     "method", "networks", "partition",
 }  # fmt: skip
 

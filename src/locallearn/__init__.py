@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locallearn import datasets, networks
     from locallearn.abstract_method import Context, Method, Site, Window, Wrapper
+    from locallearn.engine.step_listener import StepListener
     from locallearn.errors import InputError, TrainingStopped
+    from locallearn.execution import Execution
     from locallearn.local_model import LocalModel
     from locallearn.look_ahead import LookAhead
     from locallearn.methods import DGL, MAN, MLAAN, AugLocal, Backprop, InfoPro, PredSim, method
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "locallearn.abstract_method": ("Context", "Method", "Site", "Window", "Wrapper"),
+    "locallearn.engine.step_listener": ("StepListener",),
     "locallearn.errors": ("InputError", "TrainingStopped"),
+    "locallearn.execution": ("Execution",),
     "locallearn.local_model": ("LocalModel",),
     "locallearn.look_ahead": ("LookAhead",),
     "locallearn.methods": ("DGL", "MAN", "MLAAN", "AugLocal", "Backprop", "InfoPro", "PredSim", "method"),
@@ -41,6 +45,7 @@ __all__ = [
     "Batch",
     "Classification",
     "Context",
+    "Execution",
     "Follow",
     "InfoPro",
     "InputError",
@@ -53,6 +58,7 @@ __all__ = [
     "Partition",
     "PredSim",
     "Site",
+    "StepListener",
     "Task",
     "Term",
     "TrainingStopped",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError
+from locallearn.field_types import check_fields
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,14 +26,12 @@ class Window(NamedTuple):
         stop: One past the index of the last block.
         role: Which of a method's kinds of window this is, e.g. `"local"`, `"independent"`, `"cascade"`.
         weight: Factor of the window's loss.
-        recompute: Keep only each block's input and run the block again in the backward pass.
     """
 
     start: int
     stop: int
     role: str = "local"
     weight: float = 1.0
-    recompute: bool = False
 
 
 def one_window_per_block(num_blocks: int) -> tuple[Window, ...]:
@@ -107,16 +106,6 @@ if TYPE_CHECKING:
     """Builds a prediction network from the features of a site to so many outputs."""
 
 
-_NUMBERS: dict[object, str] = {int: "a whole number", float: "a number", bool: "True or False"}
-
-
-def _is_of(value: object, hint: object) -> bool:
-    """Whether a value has the type that a field is annotated with; a whole number is a number too."""
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is hint
-
-
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """A way to train a network in blocks; a frozen value whose fields are its hyper-parameters.
@@ -130,21 +119,7 @@ class Method(ABC):
     has_objectives: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        problems = []
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is tuple and isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-            if hint in _NUMBERS and not _is_of(getattr(self, name), hint):
-                problems.append(
-                    f"{type(self).__name__}'s {name} must be {_NUMBERS[hint]}, not {getattr(self, name)!r}."
-                )
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                legal = ", ".join(map(repr, get_args(hint)))
-                problems.append(
-                    f"{type(self).__name__}'s {name} is {getattr(self, name)!r}; it must be one of {legal}."
-                )
-        if problems:
-            raise InputError(listed(problems))
+        check_fields(self)
 
     @abstractmethod
     def windows(self, partition: Partition) -> tuple[Window, ...]:

@@ -22,12 +22,15 @@ from locallearn.compatibility import (
     containers,
     warn_of_back_propagation,
 )
+from locallearn.engine.gradient_flow import keeping_compiled_graphs, outside_autocast, push_back, seed
+from locallearn.engine.moving_averages import MovingAverages
+from locallearn.engine.step_listener import NOBODY, StepListener
 from locallearn.errors import InputError
-from locallearn.gradient_flow import keeping_compiled_graphs, outside_autocast, push_back, recomputing, seed
-from locallearn.moving_averages import MovingAverages
+from locallearn.execution import PLAIN, Execution
 from locallearn.objective import Batch, LocalObjective, LocalOutput, Normalization, OutputLoss
 from locallearn.partitioning import Partition
-from locallearn.partitioning.block import Block, State, activation, with_activation
+from locallearn.partitioning.block import State, activation, with_activation
+from locallearn.recomputation import recomputed
 from locallearn.tasks import Task
 
 
@@ -39,13 +42,11 @@ class _Segment:
         start: Index of the first block.
         stop: One past the index of the last.
         windows: Indices of the windows that cover the segment, in the order in which they end.
-        recompute: Whether to run the blocks again in the backward pass.
     """
 
     start: int
     stop: int
     windows: tuple[int, ...]
-    recompute: bool
 
 
 @dataclass
@@ -70,6 +71,7 @@ class LocalModel(nn.Module):
         task: What the network is trained for.
         normalization: Mean and standard deviation per channel that the inputs are normalised with; needed by methods
             that restore the image, unless the inputs are images in [0, 1].
+        execution: What a step keeps, computes again or joins.
 
     Raises:
         InputError: The method's windows do not fit the partition, or an objective cannot be built.
@@ -85,7 +87,13 @@ class LocalModel(nn.Module):
     """
 
     def __init__(
-        self, partition: Partition, method: Method, task: Task, *, normalization: Normalization | None = None
+        self,
+        partition: Partition,
+        method: Method,
+        task: Task,
+        *,
+        normalization: Normalization | None = None,
+        execution: Execution = PLAIN,
     ) -> None:
         super().__init__()
         check_parts(partition, method, task)
@@ -94,6 +102,7 @@ class LocalModel(nn.Module):
         self.method = method
         self.task = task
         self.normalization = normalization
+        self.execution = execution
         self.windows = tuple(method.windows(partition))
         check_windows(self.windows, len(partition.blocks))
         warn_of_back_propagation(self.windows, partition, method)
@@ -149,6 +158,7 @@ class LocalModel(nn.Module):
         *,
         keep_logits: bool = False,
         scales: Sequence[float | Tensor] | None = None,
+        listener: StepListener = NOBODY,
     ) -> list[LocalOutput]:
         """Add every window's gradients to `.grad`; each graph is freed before the next window's is built.
 
@@ -157,6 +167,7 @@ class LocalModel(nn.Module):
             targets: What the network should say, `(N,)` class indices for classification.
             keep_logits: Whether the outputs hold what the local heads predict.
             scales: A factor for each window's gradients, for accumulation or loss scaling; reported losses are without.
+            listener: Told of every block, objective and window as the step comes to it.
 
         Returns:
             One output for each window, detached.
@@ -188,28 +199,32 @@ class LocalModel(nn.Module):
                 entry = activation(state).detach()
                 if any(self.windows[index].start < segment.start for index in segment.windows):
                     entry.requires_grad_()
-                state = self._run(segment, with_activation(state, entry))
+                state = self._run(segment, with_activation(state, entry), listener)
                 if segment.stop == len(self.partition.blocks):
                     check_output(self.network, state)
                 passes.append(_Pass(segment, entry, activation(state)))
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
                     self.active_window = index
+                    listener.before_objective(index)
                     scale = 1.0 if scales is None else scales[index]
                     outputs[index], gradient = self._score(index, activation(state), batch, scale, keep_logits)
                     self._send_back(index, gradient, passes)
                     self._averages.after_window(index)
+                    listener.after_window(index)
         self.active_window = None
         self._range_checked = self._range_checked or check_range
         self._averages.note()
         return [outputs[index] for index in range(len(self.windows))]
 
-    def _run(self, segment: _Segment, state: State) -> State:
-        for block in self.partition.blocks[segment.start : segment.stop]:
-            state = recomputing(block, state, self._running_statistics(block)) if segment.recompute else block(state)
+    def _run(self, segment: _Segment, state: State, listener: StepListener) -> State:
+        for index in range(segment.start, segment.stop):
+            block = self.partition.blocks[index]
+            listener.before_block(index)
+            if self.execution.recompute == "blocks":
+                state = recomputed(block, state, map(self.network.get_submodule, block.modules_called))
+            else:
+                state = block(state)
         return state
-
-    def _running_statistics(self, block: Block) -> list[Tensor]:
-        return [buffer for path in block.modules_called for buffer in self.network.get_submodule(path).buffers()]
 
     def _score(
         self, index: int, features: Tensor, batch: Batch, scale: float | Tensor, keep_logits: bool
@@ -333,6 +348,15 @@ class LocalModel(nn.Module):
         own = [p for block in range(window.start, window.stop) for p in self.block_parameters(block)]
         return [*own, *self.objectives[index].parameters()]
 
+    def settled_parameters(self) -> list[list[nn.Parameter]]:
+        """The parameters whose gradients are complete once a window is done, window by window in their order.
+
+        Returns:
+            For each window its objective's and its blocks' that no later window trains; each parameter once.
+        """
+        last_use = {p: index for index in range(len(self.windows)) for p in self.window_parameters(index)}
+        return [[p for p, last in last_use.items() if last == index] for index in range(len(self.windows))]
+
     @torch.no_grad()
     def features(self, inputs: Tensor) -> list[Tensor]:
         """The output of every block; the last is the network's own output.
@@ -359,5 +383,5 @@ def _segments(windows: Sequence[Window]) -> tuple[_Segment, ...]:
     segments = []
     for start, stop in pairwise(borders):
         covering = tuple(i for i, window in enumerate(windows) if window.start <= start and window.stop >= stop)
-        segments.append(_Segment(start, stop, covering, any(windows[i].recompute for i in covering)))
+        segments.append(_Segment(start, stop, covering))
     return tuple(segments)

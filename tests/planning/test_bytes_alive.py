@@ -51,9 +51,9 @@ def step_of(model, optimizer, leak=None):
     return step
 
 
-def measured(method, leak=None, model_class=ll.LocalModel):
+def measured(method, leak=None, model_class=ll.LocalModel, **options):
     blocks = ll.partition(residual(6, 16, dtype=torch.float32), torch.zeros(2, 3, 16, 16), num_blocks=7)
-    model = model_class(blocks, method, ll.Classification(3))
+    model = model_class(blocks, method, ll.Classification(3), **options)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     return peak_bytes(step_of(model, optimizer, leak), lambda: held_by(model, optimizer))
 
@@ -114,4 +114,4 @@ def test_local_learning_saves_memory_and_a_deferred_backward_does_not():
     backprop, local = measured(ll.Backprop()), measured(ll.DGL())
     assert local < 0.5 * backprop
     assert measured(ll.DGL(), model_class=Deferring) > backprop
-    assert measured(ll.Backprop(checkpoint=True)) < 0.8 * backprop
+    assert measured(ll.Backprop(), execution=ll.Execution(recompute="blocks")) < 0.8 * backprop

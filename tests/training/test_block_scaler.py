@@ -6,7 +6,8 @@ from torch import nn
 
 import locallearn as ll
 from locallearn.errors import InputError, TrainingStopped
-from locallearn.training.block_scaler import BlockScaler, precision_context
+from locallearn.precision import precision_context
+from locallearn.training.block_scaler import BlockScaler
 
 
 @pytest.fixture

@@ -20,19 +20,15 @@ class Backprop(Method):
     """End-to-end back-propagation of the task's loss.
 
     Source: Rumelhart, Hinton, Williams. Learning representations by back-propagating errors. Nature 1986.
-        Checkpointing: Chen, Xu, Zhang, Guestrin. Training deep nets with sublinear memory cost. 2016.
-    Departures: None. With `checkpoint` the buffers of normalisation layers are updated once per batch, as without it.
-
-    Args:
-        checkpoint: Keep only the inputs of the blocks and run each block again in the backward pass.
+    Departures: None. `Execution(recompute="blocks")` makes it activation checkpointing: Chen, Xu, Zhang, Guestrin.
+        Training deep nets with sublinear memory cost. 2016.
     """
 
     has_objectives: ClassVar[bool] = False
-    checkpoint: bool = False
 
     @override
     def windows(self, partition: Partition) -> tuple[Window, ...]:
-        return (Window(0, len(partition.blocks), recompute=self.checkpoint),)
+        return (Window(0, len(partition.blocks)),)
 
     @override
     def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:

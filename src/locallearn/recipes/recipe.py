@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from locallearn.errors import listed
+from locallearn.execution import Execution
 from locallearn.recipes.choices import CONFIG, checked_dataset, checked_device, checked_method, checked_network
 
 if TYPE_CHECKING:
@@ -141,6 +142,27 @@ class MethodSection(BaseModel):
         from locallearn.methods import method
 
         return method(self.name, **self.options)
+
+
+class ExecutionSection(Section):
+    """How steps are carried out, see `locallearn.Execution`; what is learned stays the same, up to rounding."""
+
+    recompute: Literal["nothing", "branches", "blocks"] = "nothing"
+    """What keeps only its input and runs again in the backward pass: copies in heads; these and all blocks."""
+    lean: Literal["off", "in_place", "recompute"] = "off"
+    """Backward passes of BatchNorm and ReLU that overwrite; with `recompute`, activations are computed again."""
+    compile: bool = False
+    """Compile what several blocks have in common, and the heads."""
+    group_heads: bool = False
+    """Run equal heads together, which keeps the blocks they read alive."""
+
+    def build(self) -> Execution:
+        """What `LocalModel` takes.
+
+        Returns:
+            The same fields.
+        """
+        return Execution(**self.model_dump())
 
 
 class ScheduleSection(Section):
@@ -295,6 +317,8 @@ class Recipe(Section):
     """Where the network is cut."""
     method: MethodSection
     """How the blocks learn."""
+    execution: ExecutionSection = ExecutionSection()
+    """How steps are carried out."""
     training: TrainingSection
     """How long and how fast."""
 

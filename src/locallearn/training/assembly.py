@@ -100,7 +100,8 @@ def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> Loca
     _check_output(network, example, classes, recipe.network.name)
     blocks = partition(network, example, **recipe.partition.model_dump())
     task = Classification(classes)
-    model = LocalModel(blocks, recipe.method.build(), task, normalization=(spec.mean, spec.std))
+    execution = recipe.execution.build()
+    model = LocalModel(blocks, recipe.method.build(), task, normalization=(spec.mean, spec.std), execution=execution)
     if device.type != "cpu":
         model.to(device)
     if recipe.channels_last:

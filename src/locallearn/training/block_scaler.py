@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +16,6 @@ if TYPE_CHECKING:
     from locallearn.abstract_method import Window
 
 LOWEST = 2.0**-10
-TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def precision_context(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """What forward and backward passes run in; weights and gradients stay fp32.
-
-    Args:
-        precision: `"fp32"`, `"bf16"` or `"fp16"`.
-        device: Where the network is.
-
-    Returns:
-        Autocast without its cache of weights (which would outlive the block it was made for), or nothing for fp32.
-    """
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, TYPES[precision], cache_enabled=False)
 
 
 class BlockScaler:

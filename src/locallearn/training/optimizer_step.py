@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn, optim
 
-from locallearn.training.block_scaler import BlockScaler, precision_context
+from locallearn.precision import precision_context
+from locallearn.training.block_scaler import BlockScaler
 
 if TYPE_CHECKING:
     from locallearn.local_model import LocalModel

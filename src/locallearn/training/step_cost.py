@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from locallearn.datasets.registry import find_spec
 from locallearn.planning.bytes_alive import held_by, peak_bytes
+from locallearn.precision import precision_context
 from locallearn.recipes import checked, dumped
 from locallearn.training import optimizer as optimizers
 from locallearn.training.assembly import build_model, find_device
-from locallearn.training.block_scaler import precision_context
 from locallearn.training.optimizer_step import OptimizerStep
 from locallearn.training.out_of_memory import memory_explained
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
-from torch.utils.checkpoint import checkpoint
-
-from locallearn.partitioning.block import Block, State
 
 
 class _Seed(torch.autograd.Function):
@@ -78,28 +75,3 @@ def keeping_compiled_graphs() -> AbstractContextManager[Any]:
         A context manager for forward and backward passes.
     """
     return functorch_config.patch(donated_buffer=False)
-
-
-def recomputing(block: Block, state: State, buffers: Sequence[Tensor]) -> State:
-    """Run a block, keep only its input, and run it again in the backward pass.
-
-    Args:
-        block: What to run.
-        state: Its input.
-        buffers: Running statistics, which the second run must leave as they are.
-
-    Returns:
-        The block's output.
-    """
-    return checkpoint(block, state, use_reentrant=False, context_fn=lambda: (nullcontext(), _restoring(buffers)))
-
-
-@contextmanager
-def _restoring(buffers: Sequence[Tensor]) -> Iterator[None]:
-    before = [buffer.clone() for buffer in buffers]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)

@@ -1,0 +1,1 @@
+"""How a step is carried out: gradients across borders, memory, speed."""

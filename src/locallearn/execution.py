@@ -1,0 +1,39 @@
+"""How a model's steps are carried out, whatever the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from locallearn.field_types import check_fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """What a step keeps, computes again or joins; gradients stay what they are, up to rounding.
+
+    Args:
+        recompute: What keeps only its input and runs again in the backward pass: `"nothing"`; `"branches"`, the copies
+            of later units in the heads of MAN and MLAAN; `"blocks"`, these and the blocks of the network (with
+            `Backprop` this is activation checkpointing). BatchNorm counts every batch once all the same.
+        lean: `"off"`; `"in_place"`: ReLU and BatchNorm write the gradient of their input over that of their output;
+            `"recompute"`: besides, convolutions behind BatchNorm and ReLU compute their input again from BatchNorm's,
+            and take the weight's gradient first.
+        compile: Compile modules that several blocks have in common, and the heads, with `torch.compile`.
+        group_heads: Run heads that are equal but for their weights together, after the blocks that they read.
+
+    Raises:
+        InputError: A field names none of its rules.
+    """
+
+    recompute: Literal["nothing", "branches", "blocks"] = "nothing"
+    lean: Literal["off", "in_place", "recompute"] = "off"
+    compile: bool = False
+    group_heads: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+PLAIN = Execution()
+"""Nothing computed again, nothing joined."""

@@ -1,0 +1,118 @@
+"""Whole training steps of plain PyTorch and of local learning, as planning and benchmarks run them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch import Tensor, nn, optim
+from typing_extensions import override
+
+from locallearn.local_model import LocalModel
+from locallearn.planning.bytes_alive import held_by
+from locallearn.precision import precision_context
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+class Step(ABC):
+    """One training step: forward and backward passes, the optimizer's update, gradients set to None.
+
+    Args:
+        module: What is trained; on its device and in its layout.
+        optimizer: `"sgd"` with Nesterov momentum or `"adamw"`, both fused.
+        precision: Arithmetic of the forward passes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
+        self.module = module
+        self.precision = precision
+        self.optimizer: optim.Optimizer
+        if optimizer == "sgd":
+            self.optimizer = optim.SGD(
+                module.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True
+            )
+        else:
+            self.optimizer = optim.AdamW(module.parameters(), lr=1e-3, fused=True)
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> None:
+        """Train on one batch.
+
+        Args:
+            inputs: `(N, ...)`.
+            targets: As the task has them, `(N,)` classes for classification.
+        """
+        with precision_context(self.precision, inputs.device):
+            self.backward(inputs, targets)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @abstractmethod
+    def backward(self, inputs: Tensor, targets: Tensor) -> None:
+        """Fill the gradients.
+
+        Args:
+            inputs: `(N, ...)`.
+            targets: As the task has them.
+        """
+
+    def held(self) -> list[Tensor]:
+        """What stays alive between steps.
+
+        Returns:
+            Parameters, buffers, gradients and the optimizer's state.
+        """
+        return held_by(self.module, self.optimizer)
+
+
+class PlainStep(Step):
+    """Back-propagation by plain PyTorch, without anything of this package.
+
+    Args:
+        network: What is trained.
+        loss: From the network's output and the targets to a scalar.
+        micro_batches: Parts that the batch is cut into, whose gradients are added up.
+        **settings: See `Step`.
+    """
+
+    def __init__(self, network: nn.Module, loss: Loss, *, micro_batches: int = 1, **settings: Any) -> None:
+        super().__init__(network, **settings)
+        self.loss = loss
+        self.micro_batches = micro_batches
+
+    @override
+    def backward(self, inputs: Tensor, targets: Tensor) -> None:
+        parts = zip(inputs.chunk(self.micro_batches), targets.chunk(self.micro_batches), strict=True)
+        for images, labels in parts:
+            loss = self.loss(self.module(images), labels) * (len(images) / len(inputs))
+            del images
+            loss.backward()
+
+
+class LocalStep(Step):
+    """Local learning.
+
+    Args:
+        model: What is trained.
+        **settings: See `Step`.
+    """
+
+    def __init__(self, model: LocalModel, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self.model = model
+
+    @override
+    def backward(self, inputs: Tensor, targets: Tensor) -> None:
+        self.model.local_backward(inputs, targets)
+
+    @override
+    def __call__(self, inputs: Tensor, targets: Tensor) -> None:
+        super().__call__(inputs, targets)
+        self.model.after_step()
