@@ -65,7 +65,7 @@ def test_fields_of_the_execution():
         (["--method"], "expected one argument"),
         (["--execution.compile", "--execution.no-compile"], "not allowed with"),
         (["surplus"], "no whole number"),
-        (["--channels-last", "surplus"], "nothing is expected at 'surplus'"),
+        (["--channels-last", "surplus"], "Nothing is expected at 'surplus'"),
         (["--method", "infopro", "--method.reconstruction", "1"], "expected 2 arguments"),
     ],
 )
