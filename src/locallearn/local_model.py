@@ -107,6 +107,9 @@ class LocalModel(nn.Module):
         check_windows(self.windows, len(partition.blocks))
         warn_of_back_propagation(self.windows, partition, method)
         self.objectives = nn.ModuleList(self._build_objectives())
+        if execution.recompute != "nothing":
+            for index in range(len(self.windows)):
+                self._objective(index).recompute_branches()
         self._segments = _segments(self.windows)
         self._range_checked = False
         self._containers = containers(partition)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 from typing_extensions import override
 
+from locallearn.auxiliary.ahead_layer import AheadLayer
 from locallearn.objective import Batch, Follow, LocalObjective, Part
 
 
@@ -52,6 +53,12 @@ class LookAhead(LocalObjective):
     @override
     def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
         return self.objective.parts(prepared, batch)
+
+    @override
+    def recompute_branches(self) -> None:
+        for module in self.layers.modules():
+            if isinstance(module, AheadLayer):
+                module.recompute = True
 
     @override
     def follows(self) -> Iterator[Follow]:

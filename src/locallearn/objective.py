@@ -145,6 +145,9 @@ class LocalObjective(nn.Module, ABC):
             Part: The summands in order.
         """
 
+    def recompute_branches(self) -> None:
+        """From now on, keep only the inputs of copies of later units and run them again in the backward pass."""
+
     def follows(self) -> Iterable[Follow]:
         """Which tensors of this objective average tensors of the network.
 

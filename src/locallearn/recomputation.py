@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
@@ -25,15 +25,20 @@ def recomputed(function: Callable[..., Result], state: object, modules: Iterable
         What the function returns.
     """
     buffers = [buffer for module in modules for buffer in module.buffers()]
-    return checkpoint(function, state, use_reentrant=False, context_fn=lambda: (nullcontext(), _restoring(buffers)))
+    return checkpoint(function, state, use_reentrant=False, context_fn=lambda: (nullcontext(), _Restoring(buffers)))
 
 
-@contextmanager
-def _restoring(buffers: Sequence[Tensor]) -> Iterator[None]:
-    before = [buffer.clone() for buffer in buffers]
-    try:
-        yield
-    finally:
+class _Restoring:
+    """Puts buffers back as they were; may be entered again, for another backward pass through the same graph."""
+
+    def __init__(self, buffers: Sequence[Tensor]) -> None:
+        self._buffers = buffers
+        self._before: list[Tensor] = []
+
+    def __enter__(self) -> None:
+        self._before = [buffer.clone() for buffer in self._buffers]
+
+    def __exit__(self, *_: object) -> None:
         with torch.no_grad():
-            for buffer, value in zip(buffers, before, strict=True):
+            for buffer, value in zip(self._buffers, self._before, strict=True):
                 buffer.copy_(value)

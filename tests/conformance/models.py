@@ -10,6 +10,7 @@ import torch
 
 import locallearn as ll
 from conformance.networks import CLASSES, NETWORKS
+from locallearn.execution import PLAIN
 
 RULE = {"leap_layers": "rule"}
 METHODS = {
@@ -69,13 +70,14 @@ def most_blocks(name):
     return len(blocks_of(name, 1).units)
 
 
-def model_of(method, name, num_blocks, seed=0):
+def model_of(method, name, num_blocks, seed=0, execution=PLAIN):
     """A model of the network as it was made, and its objectives drawn with a seed."""
     network, start = network_of(name)
     network.load_state_dict(start)
     network.zero_grad()
     torch.manual_seed(seed)
-    return ll.LocalModel(blocks_of(name, num_blocks), ll.method(method, **METHODS[method]), ll.Classification(CLASSES))
+    laid_over = ll.method(method, **METHODS[method])
+    return ll.LocalModel(blocks_of(name, num_blocks), laid_over, ll.Classification(CLASSES), execution=execution)
 
 
 def batch_of(name, seed=1, count=6):

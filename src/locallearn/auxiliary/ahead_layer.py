@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from locallearn.errors import InputError
+from locallearn.recomputation import recomputed
 
 
 class AheadLayer(nn.Module):
@@ -20,6 +21,8 @@ class AheadLayer(nn.Module):
         networks/resnetInfoPro_MAN.py. The scale s: JunhaoSu0/MAN_PlusPlus. The vector b: the paper's equation 6.
     Departures: The paper says neither the shape, the place nor the start of b; here it has one number per channel, is
         added to the output and starts at zero.
+
+    With `recompute` set, each copy keeps only the features and runs again in the backward pass.
 
     Args:
         averaged: E; its owner moves it towards its source, and freezes it if nothing else shall.
@@ -44,6 +47,7 @@ class AheadLayer(nn.Module):
             raise InputError("A layer that looks ahead needs a copy of later units, a bias, or both.")
         if scaled and (averaged is None or learned is None):
             raise InputError("A scale weighs a copy and a bias; give both.")
+        self.recompute = False
         self.averaged = averaged
         self.learned = learned
         self.scale = nn.Parameter(torch.ones(())) if scaled else None
@@ -64,12 +68,14 @@ class AheadLayer(nn.Module):
     def _sum(self, features: Tensor) -> Tensor:
         if self.averaged is None:
             assert self.learned is not None
-            return self.learned(features)
+            return self._branch(self.learned, features)
         if self.learned is None:
-            return self.averaged(features)
-        if self.scale is None:
-            return self.averaged(features) + self.learned(features)
-        return (2 - self.scale) * self.averaged(features) + self.scale * self.learned(features)
+            return self._branch(self.averaged, features)
+        averaged, learned = self._branch(self.averaged, features), self._branch(self.learned, features)
+        return averaged + learned if self.scale is None else (2 - self.scale) * averaged + self.scale * learned
+
+    def _branch(self, copy: nn.Module, features: Tensor) -> Tensor:
+        return recomputed(copy, features, [copy]) if self.recompute else copy(features)
 
 
 def _per_channel(shape: Sequence[int]) -> tuple[int, ...]:
