@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,8 +22,9 @@ from locallearn.compatibility import (
     containers,
     warn_of_back_propagation,
 )
-from locallearn.engine.gradient_flow import keeping_compiled_graphs, outside_autocast, push_back, seed
+from locallearn.engine.gradient_flow import outside_autocast, push_back, seed
 from locallearn.engine.moving_averages import MovingAverages
+from locallearn.engine.regional_compile import compiled_blocks, keeping_compiled_graphs, room_for_kinds
 from locallearn.engine.step_listener import NOBODY, StepListener
 from locallearn.errors import InputError
 from locallearn.execution import PLAIN, Execution
@@ -107,6 +108,12 @@ class LocalModel(nn.Module):
         check_windows(self.windows, len(partition.blocks))
         warn_of_back_propagation(self.windows, partition, method)
         self.objectives = nn.ModuleList(self._build_objectives())
+        self._runs: list[Callable[[State], State]] = list(partition.blocks)
+        if execution.compile:
+            self._runs = compiled_blocks(partition.blocks)
+            for index in range(len(self.windows)):
+                for module in self._objective(index).auxiliary_networks():
+                    module.compile(dynamic=False)
         if execution.recompute != "nothing":
             for index in range(len(self.windows)):
                 self._objective(index).recompute_branches()
@@ -196,7 +203,9 @@ class LocalModel(nn.Module):
         passes: list[_Pass] = []
         state: State = inputs
         overlapping = any(len(segment.windows) > 1 for segment in self._segments)
-        with torch.enable_grad(), keeping_compiled_graphs() if overlapping else nullcontext():
+        kept = keeping_compiled_graphs() if overlapping else nullcontext()
+        room = room_for_kinds() if self.execution.compile else nullcontext()
+        with torch.enable_grad(), kept, room:
             for segment in self._segments:
                 self.active_window = segment.windows[0]
                 entry = activation(state).detach()
@@ -221,12 +230,12 @@ class LocalModel(nn.Module):
 
     def _run(self, segment: _Segment, state: State, listener: StepListener) -> State:
         for index in range(segment.start, segment.stop):
-            block = self.partition.blocks[index]
             listener.before_block(index)
+            run, called = self._runs[index], self.partition.blocks[index].modules_called
             if self.execution.recompute == "blocks":
-                state = recomputed(block, state, map(self.network.get_submodule, block.modules_called))
+                state = recomputed(run, state, map(self.network.get_submodule, called))
             else:
-                state = block(state)
+                state = run(state)
         return state
 
     def _score(

@@ -55,6 +55,11 @@ class LookAhead(LocalObjective):
         return self.objective.parts(prepared, batch)
 
     @override
+    def auxiliary_networks(self) -> Iterator[nn.Module]:
+        yield from self.layers
+        yield from self.objective.auxiliary_networks()
+
+    @override
     def recompute_branches(self) -> None:
         for module in self.layers.modules():
             if isinstance(module, AheadLayer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +145,14 @@ class LocalObjective(nn.Module, ABC):
             Part: The summands in order.
         """
 
+    def auxiliary_networks(self) -> Iterable[nn.Module]:
+        """What may be compiled: the modules that `prepare` and `parts` call.
+
+        Returns:
+            Modules from tensors to tensors.
+        """
+        return ()
+
     def recompute_branches(self) -> None:
         """From now on, keep only the inputs of copies of later units and run them again in the backward pass."""
 
@@ -228,6 +236,10 @@ class WeightedTerms(LocalObjective):
     def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
         for term in self.terms:
             yield term(prepared, batch)
+
+    @override
+    def auxiliary_networks(self) -> Iterator[nn.Module]:
+        return (cast(Term, term).auxiliary for term in self.terms)
 
 
 class OutputLoss(LocalObjective):

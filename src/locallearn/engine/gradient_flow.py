@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch import config as functorch_config
 
 
 class _Seed(torch.autograd.Function):
@@ -66,12 +65,3 @@ def outside_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
-
-
-def keeping_compiled_graphs() -> AbstractContextManager[Any]:
-    """A context in which compiled modules keep what a second backward pass through the same graph needs.
-
-    Returns:
-        A context manager for forward and backward passes.
-    """
-    return functorch_config.patch(donated_buffer=False)

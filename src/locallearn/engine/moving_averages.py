@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class MovingAverages:
         self._network = network
         self._objectives = tuple(objectives)
         self._noted: dict[str, int] | None = None
+        self._named: dict[str, Tensor] | None = None
         self._sample: tuple[str, Tensor] | None = None
 
     def refuse_if_forgotten(self) -> None:
@@ -33,7 +34,7 @@ class MovingAverages:
             InputError: The sources have changed since `note`, or copies are too coarse to average. A fused optimizer on
                 another device than the CPU leaves no trace that could be seen without waiting for the device.
         """
-        follows = self._follows()
+        follows, self._named = self._follows(), None
         coarse = {follow.copy.dtype for follow in follows if follow.copy.dtype.itemsize < 4 and 0 < follow.momentum < 1}
         if coarse:
             raise InputError(
@@ -54,7 +55,7 @@ class MovingAverages:
             index: The window, whose backward pass is done.
         """
         if self._noted is None:
-            self._move(follow for follow in self._objectives[index].follows() if follow.before_step)
+            self._move([follow for follow in self._objectives[index].follows() if follow.before_step])
 
     def note(self) -> None:
         """Remember the sources as they are after the first batch of a step."""
@@ -69,31 +70,45 @@ class MovingAverages:
 
     def after_step(self) -> None:
         """Move all other copies, now that the optimizer has taken its step."""
-        self._move(follow for follow in self._follows() if not follow.before_step)
+        self._move([follow for follow in self._follows() if not follow.before_step])
         self.forget()
 
     def forget(self) -> None:
         """Take the sources as they are for new."""
-        self._noted, self._sample = None, None
+        self._noted, self._named, self._sample = None, None, None
 
     def _follows(self) -> list[Follow]:
         return [follow for objective in self._objectives for follow in objective.follows()]
 
-    def _source(self, name: str) -> Tensor:
-        owner, _, attribute = name.rpartition(".")
-        try:
-            return getattr(self._network.get_submodule(owner), attribute)
-        except AttributeError as error:
-            raise InputError(
-                f"The network has no {name!r} any more, which a copy follows: a module was replaced. Replace modules "
-                "first, then partition and build the model."
-            ) from error
+    def _found(self, follows: Sequence[Follow]) -> list[Tensor]:
+        """The source of every copy, as the network has it in this step."""
+        named = self._tensors()
+        for follow in follows:
+            source = named.get(follow.source)
+            if source is None:
+                raise InputError(
+                    f"The network has no {follow.source!r} any more, which a copy follows: a module was replaced. "
+                    "Replace modules first, then partition and build the model."
+                )
+            if source.shape != follow.copy.shape:
+                raise InputError(
+                    f"{follow.source!r} has shape {tuple(source.shape)} and the copy that follows it "
+                    f"{tuple(follow.copy.shape)}: a module was replaced. Replace modules first, then build the model."
+                )
+        return [named[follow.source] for follow in follows]
 
-    def _sources(self, follows: Iterable[Follow]) -> dict[str, nn.Parameter]:
-        sources = {name: self._source(name) for name in dict.fromkeys(follow.source for follow in follows)}
-        return {name: source for name, source in sources.items() if isinstance(source, nn.Parameter)}
+    def _tensors(self) -> dict[str, Tensor]:
+        # Walking a deep network takes milliseconds; a step walks it once.
+        if self._named is None:
+            parameters = self._network.named_parameters(remove_duplicate=False)
+            self._named = {**dict(parameters), **dict(self._network.named_buffers(remove_duplicate=False))}
+        return self._named
 
-    def _changed(self, follows: Iterable[Follow]) -> bool:
+    def _sources(self, follows: Sequence[Follow]) -> dict[str, nn.Parameter]:
+        found = zip(follows, self._found(follows), strict=True)
+        return {follow.source: source for follow, source in found if isinstance(source, nn.Parameter)}
+
+    def _changed(self, follows: Sequence[Follow]) -> bool:
         sources = self._sources(follows)
         if self._noted != {name: source._version for name, source in sources.items()}:
             return True
@@ -101,16 +116,11 @@ class MovingAverages:
         return self._sample is not None and not torch.equal(self._sample[1], sources[self._sample[0]])
 
     @torch.no_grad()
-    def _move(self, follows: Iterable[Follow]) -> None:
+    def _move(self, follows: Sequence[Follow]) -> None:
         pairs: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-        for follow in follows:
+        for follow, source in zip(follows, self._found(follows) if follows else (), strict=True):
             copies, sources = pairs[follow.momentum]
             copies.append(follow.copy)
-            sources.append(self._source(follow.source))
-            if copies[-1].shape != sources[-1].shape:
-                raise InputError(
-                    f"{follow.source!r} has shape {tuple(sources[-1].shape)} and the copy that follows it "
-                    f"{tuple(copies[-1].shape)}: a module was replaced. Replace modules first, then build the model."
-                )
+            sources.append(source)
         for momentum, (copies, sources) in pairs.items():
             torch._foreach_lerp_(copies, sources, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]

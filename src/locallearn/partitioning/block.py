@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any
 
@@ -39,17 +39,28 @@ class Block(nn.Module):
         self._attributes = tuple(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "get_attr"))
         self.copies_input = False
 
-    def forward(self, state: State) -> State:
+    def forward(self, state: State, *, call: Callable[..., Any] | None = None) -> State:
         """Apply the units.
 
         Args:
             state: What the block before returned; the network's input for the first.
+            call: What calls the network's modules that hold others, `call(module, *args)`; they are called directly if
+                None.
 
         Returns:
             The state for the next block; the network's output after the head.
         """
         first, *carried = state if isinstance(state, tuple) else (state,)
-        return self._function(self._network[0], first.clone() if self.copies_input else first, *carried)
+        network = self._network[0] if call is None else _Calling(self._network[0], call)
+        return self._function(network, first.clone() if self.copies_input else first, *carried)
+
+    def calls_containers(self) -> bool:
+        """Whether one of the modules that the block calls holds others.
+
+        Returns:
+            True if so.
+        """
+        return any(map(_holds_others, map(self._network[0].get_submodule, self.modules_called)))
 
     def parameter_names(self) -> list[str]:
         """Names, in the network, of the parameters the block uses now.
@@ -77,6 +88,25 @@ class Block(nn.Module):
     @override
     def extra_repr(self) -> str:
         return ", ".join(self.modules_called)
+
+
+class _Calling:
+    """The network as a block's function reads it, whose modules that hold others are called by a given function."""
+
+    def __init__(self, module: nn.Module, call: Callable[..., Any]) -> None:
+        self._module = module
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._module, name)
+        return _Calling(value, self._call) if isinstance(value, nn.Module) and _holds_others(value) else value
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(self._module, *args, **kwargs)
+
+
+def _holds_others(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None
 
 
 def activation(state: State) -> Tensor:
