@@ -9,7 +9,8 @@ PUBLIC = {
     "Execution", "DGL", "Follow", "InfoPro", "InputError",
     "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition",
     "PredSim", "Site",
-    "StepListener", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper", "datasets",
+    "StepInBackward", "StepListener", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper",
+    "datasets",
     "method", "networks", "partition",
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locallearn import datasets, networks
     from locallearn.abstract_method import Context, Method, Site, Window, Wrapper
+    from locallearn.engine.step_in_backward import StepInBackward
     from locallearn.engine.step_listener import StepListener
     from locallearn.errors import InputError, TrainingStopped
     from locallearn.execution import Execution
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "locallearn.abstract_method": ("Context", "Method", "Site", "Window", "Wrapper"),
+    "locallearn.engine.step_in_backward": ("StepInBackward",),
     "locallearn.engine.step_listener": ("StepListener",),
     "locallearn.errors": ("InputError", "TrainingStopped"),
     "locallearn.execution": ("Execution",),
@@ -58,6 +60,7 @@ __all__ = [
     "Partition",
     "PredSim",
     "Site",
+    "StepInBackward",
     "StepListener",
     "Task",
     "Term",

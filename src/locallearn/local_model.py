@@ -187,7 +187,7 @@ class LocalModel(nn.Module):
                 range, the network returns something else than a tensor, or `after_step` was forgotten.
         """
         check_containers(self.network, self._containers)
-        self._averages.refuse_if_forgotten()
+        self._averages.begin()
         if scales is not None and len(scales) != len(self.windows):
             raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
         self.task.check_targets(targets, len(inputs))
@@ -225,7 +225,7 @@ class LocalModel(nn.Module):
                     listener.after_window(index)
         self.active_window = None
         self._range_checked = self._range_checked or check_range
-        self._averages.note()
+        self._averages.end()
         return [outputs[index] for index in range(len(self.windows))]
 
     def _run(self, segment: _Segment, state: State, listener: StepListener) -> State:

@@ -17,6 +17,10 @@ VARIANTS = {
     "adamw": {"method": {"name": "predsim"}, "training": {"optimizer": "adamw", "lr": 0.003}},
     "validated": {"dataset": {"validation": 0.2}, "method": {"name": "backprop"}},
     "fp16": {"precision": "fp16"},
+    "stepped": {
+        "method": {"name": "dgl+man"},
+        "training": {"optimizer": "adamw", "lr": 0.003, "step_in_backward": True, "clip_value": 0.1},
+    },
 }
 
 
@@ -58,6 +62,11 @@ def test_killed_mid_epoch_and_resumed_in_a_new_process_is_bit_identical(straight
     assert in_child(lambda: train(made, out, progress=SignalAt(killed_at, signal.SIGKILL))) == -signal.SIGKILL
     assert in_child(lambda: train(made, out, resume=True)) == 0
     assert_same(out, straight(name, made))
+
+
+def test_steps_inside_the_backward_pass_leave_the_same_network_and_state(straight, tmp_path):
+    train(variant("stepped", step_in_backward=False), tmp_path / "ordinary")
+    assert_same(tmp_path / "ordinary", straight("stepped", variant("stepped")))
 
 
 @pytest.mark.parametrize("step", [1, 7, 8, 10])

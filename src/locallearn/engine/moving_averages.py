@@ -25,14 +25,16 @@ class MovingAverages:
         self._objectives = tuple(objectives)
         self._noted: dict[str, int] | None = None
         self._named: dict[str, Tensor] | None = None
+        self._found: dict[str, int] = {}
         self._sample: tuple[str, Tensor] | None = None
 
-    def refuse_if_forgotten(self) -> None:
-        """Call before a forward pass.
+    def begin(self) -> None:
+        """Call before a forward pass; remembers the sources as the first batch of a step finds them.
 
         Raises:
-            InputError: The sources have changed since `note`, or copies are too coarse to average. A fused optimizer on
-                another device than the CPU leaves no trace that could be seen without waiting for the device.
+            InputError: The sources have changed since the last step's first batch, or copies are too coarse to average.
+                A fused optimizer on another device than the CPU leaves no trace that could be seen without waiting for
+                the device.
         """
         follows, self._named = self._follows(), None
         coarse = {follow.copy.dtype for follow in follows if follow.copy.dtype.itemsize < 4 and 0 < follow.momentum < 1}
@@ -47,6 +49,8 @@ class MovingAverages:
                 "after_step() was not called. Call model.after_step() after every optimizer.step(). If you loaded "
                 "other weights into the network, load them into the whole model, or build the model again."
             )
+        if self._noted is None:
+            self._remember(self._sources(follows))
 
     def after_window(self, index: int) -> None:
         """Move the copies of a window that move before the optimizer's step, for the first batch of a step.
@@ -57,15 +61,17 @@ class MovingAverages:
         if self._noted is None:
             self._move([follow for follow in self._objectives[index].follows() if follow.before_step])
 
-    def note(self) -> None:
-        """Remember the sources as they are after the first batch of a step."""
-        if self._noted is not None:
-            return
-        sources = self._sources(self._follows())
-        self._noted = {name: source._version for name, source in sources.items()}
+    def end(self) -> None:
+        """Call after the last window: from now on the sources may not change without `after_step`."""
+        self._noted = self._found
+
+    def _remember(self, sources: dict[str, nn.Parameter]) -> None:
+        self._found = {name: source._version for name, source in sources.items()}
+        self._sample = None
         on_cpu = [(name, source) for name, source in sources.items() if source.device.type == "cpu"]
         if on_cpu:
-            name, source = min(on_cpu, key=lambda item: item[1].numel())
+            # Biases in front of normalisation may stay as they are.
+            name, source = min(on_cpu, key=lambda item: (item[1].dim() < 2, item[1].numel()))
             self._sample = name, source.detach().clone()
 
     def after_step(self) -> None:

@@ -227,6 +227,8 @@ class TrainingSection(Section):
     """Largest norm of all gradients together; it couples the blocks."""
     clip_value: Positive | None = None
     """Largest absolute value of a gradient."""
+    step_in_backward: bool = False
+    """Step block by block within the backward pass, so that gradients of one block are alive at a time."""
     checkpoint_every_steps: Whole | None = None
     """Steps between checkpoints within an epoch; none saves at the end of each epoch only."""
     keep_checkpoints: Whole = 2
@@ -246,6 +248,13 @@ class TrainingSection(Section):
             )
         if self.clip_norm is not None and self.clip_value is not None:
             problems.append("clip_norm and clip_value exclude each other: keep one.")
+        if self.step_in_backward and self.accumulate > 1:
+            problems.append("step_in_backward steps after every batch: set accumulate = 1 or step_in_backward = false.")
+        if self.step_in_backward and self.clip_norm is not None:
+            problems.append(
+                "clip_norm needs all gradients at once, which step_in_backward never has: use clip_value instead, or "
+                "set step_in_backward = false."
+            )
         if problems:
             raise ValueError(listed(problems))
         return self
@@ -323,3 +332,12 @@ class Recipe(Section):
     """How long and how fast."""
 
     _device = field_validator("device")(checked_device)
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> Self:
+        if self.precision == "fp16" and self.training.step_in_backward:
+            raise ValueError(
+                "fp16 looks for overflow before it steps, when the backward pass is done: use precision bf16 or fp32, "
+                "or set training.step_in_backward = false."
+            )
+        return self

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn, optim
 
+from locallearn.engine.step_in_backward import StepInBackward
+from locallearn.engine.step_listener import NOBODY
 from locallearn.precision import precision_context
 from locallearn.training.block_scaler import BlockScaler
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OptimizerStep:
-    """Adds up the gradients of batches, then steps.
+    """Adds up the gradients of batches, then steps; or steps block by block within the only batch's backward pass.
 
     Where several batches make a step, each loss counts by its share of the step's images, so that the sum is the mean
     over all of them (exactly, for losses that are means over images and networks without batch statistics).
@@ -35,6 +37,9 @@ class OptimizerStep:
         self.recipe = recipe
         self.device = device
         self.scaler = self._scaler() if recipe.precision == "fp16" else None
+        self.steps_in_backward = recipe.training.step_in_backward
+        clip_value = recipe.training.clip_value
+        self.listener = StepInBackward(model, optimizer, clip_value=clip_value) if self.steps_in_backward else NOBODY
 
     def add(self, inputs: Tensor, targets: Tensor, share: float) -> list[LocalOutput]:
         """Add one batch's gradients.
@@ -48,7 +53,9 @@ class OptimizerStep:
             Every window's output with logits; losses are unscaled.
         """
         with precision_context(self.recipe.precision, self.device):
-            return self.model.local_backward(inputs, targets, keep_logits=True, scales=self._scales(share))
+            return self.model.local_backward(
+                inputs, targets, keep_logits=True, scales=self._scales(share), listener=self.listener
+            )
 
     def finish(self) -> list[int]:
         """Clip, step, and let auxiliary networks follow.
@@ -57,15 +64,19 @@ class OptimizerStep:
             Windows whose part of the step was skipped because fp16 overflowed.
         """
         skipped = self.scaler.unscale() if self.scaler else []
+        if not self.steps_in_backward:
+            self._step()
+        self.model.after_step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return skipped
+
+    def _step(self) -> None:
         training = self.recipe.training
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         if training.clip_value is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
         self.optimizer.step()
-        self.model.after_step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return skipped
 
     def _scales(self, share: float) -> list[float] | None:
         if self.scaler:
