@@ -34,6 +34,10 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "partition.preset": (["infopro"], "infopro"),
     "method.name": (["predsim"], "predsim"),
     "method.head": (["authors"], "authors"),
+    "execution.recompute": (["blocks"], "blocks"),
+    "execution.lean": (["in_place"], "in_place"),
+    "execution.compile": ([], True),
+    "execution.group-heads": ([], True),
     "training.epochs": (["3"], 3),
     "training.batch-size": (["32"], 32),
     "training.optimizer": (["adamw"], "adamw"),
@@ -46,6 +50,7 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "training.accumulate": (["2"], 2),
     "training.clip-norm": (["1"], 1.0),
     "training.clip-value": (["1"], 1.0),
+    "training.step-in-backward": ([], True),
     "training.checkpoint-every-steps": (["10"], 10),
     "training.keep-checkpoints": (["3"], 3),
     "training.evaluate-every": (["2"], 2),
@@ -80,7 +85,8 @@ def test_without_flags_the_recipe_is_as_it_is():
 
 
 def test_no_field_is_forgotten():
-    sections = {"dataset", "dataset.augmentation", "network", "partition", "method", "training", "training.schedule"}
+    sections = {"dataset", "dataset.augmentation", "network", "partition", "method", "execution", "training"}
+    sections |= {"training.schedule"}
     tested = {path.replace("-", "_") for path in CHANGES} - {"method.head"}
     assert tested | OTHERWISE_TESTED | sections | set(DESCRIPTIVE) == set(paths(Recipe))
 
