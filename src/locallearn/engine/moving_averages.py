@@ -25,7 +25,7 @@ class MovingAverages:
         self._objectives = tuple(objectives)
         self._noted: dict[str, int] | None = None
         self._named: dict[str, Tensor] | None = None
-        self._found: dict[str, int] = {}
+        self._versions: dict[str, int] = {}
         self._sample: tuple[str, Tensor] | None = None
 
     def begin(self) -> None:
@@ -63,10 +63,10 @@ class MovingAverages:
 
     def end(self) -> None:
         """Call after the last window: from now on the sources may not change without `after_step`."""
-        self._noted = self._found
+        self._noted = self._versions
 
     def _remember(self, sources: dict[str, nn.Parameter]) -> None:
-        self._found = {name: source._version for name, source in sources.items()}
+        self._versions = {name: source._version for name, source in sources.items()}
         self._sample = None
         on_cpu = [(name, source) for name, source in sources.items() if source.device.type == "cpu"]
         if on_cpu:
