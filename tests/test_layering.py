@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
-    {"errors", "atomic_file", "precision", "recomputation"},
+    {"errors", "atomic_file", "precision", "recomputation", "lean"},
     {"field_types"},
     {"execution", "losses", "auxiliary", "networks", "datasets", "tasks"},
     {"partitioning", "objective"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from locallearn.errors import InputError
 from locallearn.field_types import check_fields
 
 
@@ -23,7 +24,7 @@ class Execution:
         group_heads: Run heads that are equal but for their weights together, after the blocks that they read.
 
     Raises:
-        InputError: A field names none of its rules.
+        InputError: A field names none of its rules, or `lean` meets `compile`.
     """
 
     recompute: Literal["nothing", "branches", "blocks"] = "nothing"
@@ -33,6 +34,11 @@ class Execution:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.compile and self.lean != "off":
+            raise InputError(
+                f"lean={self.lean!r} replaces the backward passes of single operators, and torch.compile fuses "
+                "operators and writes backward passes of its own. Choose one: lean='off' or compile=False."
+            )
 
 
 PLAIN = Execution()

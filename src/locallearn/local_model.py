@@ -23,6 +23,7 @@ from locallearn.compatibility import (
     warn_of_back_propagation,
 )
 from locallearn.engine.gradient_flow import outside_autocast, push_back, seed
+from locallearn.engine.lean_backward import lean_backward, lean_parts
 from locallearn.engine.moving_averages import MovingAverages
 from locallearn.engine.regional_compile import compiled_blocks, keeping_compiled_graphs, room_for_kinds
 from locallearn.engine.step_listener import NOBODY, StepListener
@@ -232,10 +233,11 @@ class LocalModel(nn.Module):
         for index in range(segment.start, segment.stop):
             listener.before_block(index)
             run, called = self._runs[index], self.partition.blocks[index].modules_called
-            if self.execution.recompute == "blocks":
-                state = recomputed(run, state, map(self.network.get_submodule, called))
-            else:
-                state = run(state)
+            with lean_backward(self.execution.lean):
+                if self.execution.recompute == "blocks":
+                    state = recomputed(run, state, map(self.network.get_submodule, called))
+                else:
+                    state = run(state)
         return state
 
     def _score(
@@ -251,7 +253,8 @@ class LocalModel(nn.Module):
         """
         leaf = features.detach().requires_grad_()
         objective = self._objective(index)
-        prepared = objective.prepare(leaf)
+        with lean_backward(self.execution.lean):
+            prepared = objective.prepare(leaf)
         stash: list[Tensor] = []
         entry = None if prepared is leaf else seed(prepared, stash)
         read = leaf if entry is None else prepared.detach().requires_grad_()
@@ -259,7 +262,7 @@ class LocalModel(nn.Module):
         terms: dict[str, Tensor] = {}
         total, logits = None, None
         weight = self.windows[index].weight
-        for part in objective.parts(read, batch):
+        for part in lean_parts(self.execution.lean, objective, read, batch):
             with outside_autocast(leaf):
                 factor = part.loss.new_ones(()) * (part.weight * weight * scale)
                 torch.autograd.backward(part.loss, factor)

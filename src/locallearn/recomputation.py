@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from typing import TypeVar
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 Result = TypeVar("Result")
+
+
+class LastingMode(TorchFunctionMode):
+    """A mode that is entered again for what `recomputed` runs again, so that both runs keep the same."""
+
+    @abstractmethod
+    def apart(self) -> AbstractContextManager[None]:
+        """A context within the mode in which nothing is known of what was computed outside of it.
+
+        Returns:
+            A context manager.
+        """
 
 
 def recomputed(function: Callable[..., Result], state: object, modules: Iterable[nn.Module]) -> Result:
@@ -25,20 +39,45 @@ def recomputed(function: Callable[..., Result], state: object, modules: Iterable
         What the function returns.
     """
     buffers = [buffer for module in modules for buffer in module.buffers()]
-    return checkpoint(function, state, use_reentrant=False, context_fn=lambda: (nullcontext(), _Restoring(buffers)))
+    lasting = [mode for mode in _get_current_function_mode_stack() if isinstance(mode, LastingMode)]
+    contexts = _FirstRun(lasting), _SecondRun(lasting, buffers)
+    return checkpoint(function, state, use_reentrant=False, context_fn=lambda: contexts)
 
 
-class _Restoring:
-    """Puts buffers back as they were; may be entered again, for another backward pass through the same graph."""
+class _FirstRun:
+    """Keeps what is computed within unknown to lasting modes, and the other way round."""
 
-    def __init__(self, buffers: Sequence[Tensor]) -> None:
+    def __init__(self, modes: Sequence[LastingMode]) -> None:
+        self._modes = modes
+        self._entered = ExitStack()
+
+    def __enter__(self) -> None:
+        for mode in self._modes:
+            self._entered.enter_context(mode.apart())
+
+    def __exit__(self, *details: Any) -> None:
+        self._entered.__exit__(*details)
+
+
+class _SecondRun:
+    """Enters modes again and puts buffers back as they were.
+
+    May be entered again, for another backward pass through the same graph.
+    """
+
+    def __init__(self, modes: Sequence[LastingMode], buffers: Sequence[Tensor]) -> None:
+        self._modes = modes
+        self._entered = ExitStack()
         self._buffers = buffers
         self._before: list[Tensor] = []
 
     def __enter__(self) -> None:
         self._before = [buffer.clone() for buffer in self._buffers]
+        for mode in self._modes:
+            self._entered.enter_context(mode)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *details: Any) -> None:
+        self._entered.__exit__(*details)
         with torch.no_grad():
             for buffer, value in zip(self._buffers, self._before, strict=True):
                 buffer.copy_(value)

@@ -14,6 +14,9 @@ from small_networks import gradients
 EXECUTIONS = {
     "branches recomputed": ll.Execution(recompute="branches"),
     "blocks recomputed": ll.Execution(recompute="blocks"),
+    "lean": ll.Execution(lean="in_place"),
+    "lean and recomputing": ll.Execution(lean="recompute"),
+    "lean and all recomputed": ll.Execution(lean="recompute", recompute="blocks"),
 }
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 

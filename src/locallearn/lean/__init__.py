@@ -1,0 +1,1 @@
+"""Operators whose backward passes hold less: they overwrite gradients and compute activations again."""
