@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from locallearn.abstract_method import Context, Method, Window, sites
+from locallearn.abstract_method import Context, Method, sites
 from locallearn.compatibility import (
     check_containers,
     check_layout,
@@ -26,6 +24,7 @@ from locallearn.engine.gradient_flow import outside_autocast, push_back, seed
 from locallearn.engine.lean_backward import lean_backward, lean_parts
 from locallearn.engine.moving_averages import MovingAverages
 from locallearn.engine.regional_compile import compiled_blocks, keeping_compiled_graphs, room_for_kinds
+from locallearn.engine.segments import Pass, Segment, segments
 from locallearn.engine.step_listener import NOBODY, StepListener
 from locallearn.errors import InputError
 from locallearn.execution import PLAIN, Execution
@@ -34,31 +33,6 @@ from locallearn.partitioning import Partition
 from locallearn.partitioning.block import State, activation, with_activation
 from locallearn.recomputation import recomputed
 from locallearn.tasks import Task
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """Blocks between two neighbouring borders of windows.
-
-    Args:
-        start: Index of the first block.
-        stop: One past the index of the last.
-        windows: Indices of the windows that cover the segment, in the order in which they end.
-    """
-
-    start: int
-    stop: int
-    windows: tuple[int, ...]
-
-
-@dataclass
-class _Pass:
-    """One run of a segment, with the graph from `entry` to `output`."""
-
-    segment: _Segment
-    entry: Tensor
-    output: Tensor
-    gradient: Tensor | None = None
 
 
 class LocalModel(nn.Module):
@@ -118,7 +92,7 @@ class LocalModel(nn.Module):
         if execution.recompute != "nothing":
             for index in range(len(self.windows)):
                 self._objective(index).recompute_branches()
-        self._segments = _segments(self.windows)
+        self._segments = segments(self.windows)
         self._range_checked = False
         self._containers = containers(partition)
         self._averages = MovingAverages(self.network, [self._objective(i) for i in range(len(self.windows))])
@@ -201,7 +175,7 @@ class LocalModel(nn.Module):
         check_range = (cheap or not self._range_checked) and not isinstance(inputs, FakeTensor)
         batch = Batch(inputs, targets, self.normalization, check_range=check_range)
         outputs: dict[int, LocalOutput] = {}
-        passes: list[_Pass] = []
+        passes: list[Pass] = []
         state: State = inputs
         overlapping = any(len(segment.windows) > 1 for segment in self._segments)
         kept = keeping_compiled_graphs() if overlapping else nullcontext()
@@ -215,7 +189,7 @@ class LocalModel(nn.Module):
                 state = self._run(segment, with_activation(state, entry), listener)
                 if segment.stop == len(self.partition.blocks):
                     check_output(self.network, state)
-                passes.append(_Pass(segment, entry, activation(state)))
+                passes.append(Pass(segment, entry, activation(state)))
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
                     self.active_window = index
                     listener.before_objective(index)
@@ -229,11 +203,11 @@ class LocalModel(nn.Module):
         self._averages.end()
         return [outputs[index] for index in range(len(self.windows))]
 
-    def _run(self, segment: _Segment, state: State, listener: StepListener) -> State:
-        for index in range(segment.start, segment.stop):
-            listener.before_block(index)
-            run, called = self._runs[index], self.partition.blocks[index].modules_called
-            with lean_backward(self.execution.lean):
+    def _run(self, segment: Segment, state: State, listener: StepListener) -> State:
+        with lean_backward(self.execution.lean):
+            for index in range(segment.start, segment.stop):
+                listener.before_block(index)
+                run, called = self._runs[index], self.partition.blocks[index].modules_called
                 if self.execution.recompute == "blocks":
                     state = recomputed(run, state, map(self.network.get_submodule, called))
                 else:
@@ -284,7 +258,7 @@ class LocalModel(nn.Module):
         gradient, leaf.grad = leaf.grad, None
         return LocalOutput(total, terms, logits), [gradient]
 
-    def _send_back(self, index: int, stream: list[Tensor], passes: list[_Pass]) -> None:
+    def _send_back(self, index: int, stream: list[Tensor], passes: list[Pass]) -> None:
         """Push a window's gradient through its segments, last to first, and drop the graphs nobody needs any more."""
         window = self.windows[index]
         for run in reversed([run for run in passes if run.segment.start >= window.start]):
@@ -300,7 +274,7 @@ class LocalModel(nn.Module):
             if is_last:
                 passes.remove(run)
 
-    def _accumulate(self, run: _Pass, stream: list[Tensor], *, continues: bool, is_last: bool) -> None:
+    def _accumulate(self, run: Pass, stream: list[Tensor], *, continues: bool, is_last: bool) -> None:
         """Several windows cover the segment: inputs get each window's gradient apart, parameters the sum at the end."""
         (gradient,) = stream
         if continues:
@@ -391,12 +365,3 @@ class LocalModel(nn.Module):
 
 def _averages_are_new(model: nn.Module, _: object) -> None:
     cast(LocalModel, model)._averages.forget()
-
-
-def _segments(windows: Sequence[Window]) -> tuple[_Segment, ...]:
-    borders = sorted({border for window in windows for border in (window.start, window.stop)})
-    segments = []
-    for start, stop in pairwise(borders):
-        covering = tuple(i for i, window in enumerate(windows) if window.start <= start and window.stop >= stop)
-        segments.append(_Segment(start, stop, covering))
-    return tuple(segments)

@@ -18,7 +18,7 @@ EXECUTIONS = {
     "lean and recomputing": ll.Execution(lean="recompute"),
     "lean and all recomputed": ll.Execution(lean="recompute", recompute="blocks"),
 }
-TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-11}
 
 
 def after_two_steps(method, name, **options):

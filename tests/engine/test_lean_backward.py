@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from locallearn.engine.gradient_flow import seed
 from locallearn.engine.lean_backward import LeanBackward
+from locallearn.planning.bytes_alive import BytesAlive
 from small_networks import gradients
 
 
@@ -110,7 +114,7 @@ MODULES = {
 
 
 def inputs_for(module, *, batch=4, dtype=torch.float64):
-    sizes = [1] * 0 + [9] * next((3 for m in module.modules() if isinstance(m, nn.Conv3d)), 2)
+    sizes = [9] * next((3 for m in module.modules() if isinstance(m, nn.Conv3d)), 2)
     sizes = [9] if any(isinstance(m, nn.Conv1d) for m in module.modules()) else sizes
     torch.manual_seed(1)
     return torch.randn(batch, 4, *sizes, dtype=dtype)
@@ -161,3 +165,147 @@ def test_gradients_and_statistics_are_plain_ones(name, recompute, layout):
     if layout == torch.channels_last and x.ndim == 4:
         module, x = module.to(memory_format=layout), x.to(memory_format=layout)
     assert_lean_is_plain(module, x, recompute=recompute)
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("frozen", ["convolutions", "norms", "all", "first"])
+def test_frozen_layers(frozen, recompute):
+    torch.manual_seed(0)
+    module = Residual().double()
+    kinds = {"convolutions": nn.Conv2d, "norms": nn.BatchNorm2d, "all": nn.Module, "first": nn.Conv2d}[frozen]
+    for each in [module.conv1] if frozen == "first" else module.modules():
+        if isinstance(each, kinds):
+            each.requires_grad_(False)
+    assert_lean_is_plain(module, inputs_for(module), recompute=recompute)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_evaluation_a_single_sample_and_no_gradient_are_left_alone(recompute):
+    module = conv_block().double().eval()
+    assert_lean_is_plain(module, inputs_for(module), recompute=recompute)
+    with LeanBackward(recompute=recompute), torch.no_grad():
+        assert torch.equal(module(inputs_for(module)), deepcopy(module)(inputs_for(module)))
+    with LeanBackward(recompute=recompute), pytest.raises(ValueError, match="more than 1 value per channel"):
+        nn.BatchNorm1d(3)(torch.ones(1, 3, requires_grad=True))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_hooks_see_what_they_would_see(recompute):
+    def seen(context=None):
+        module, found = deepcopy(plain), []
+        for each in module:
+            each.register_full_backward_hook(lambda m, inner, outer: found.extend([*inner, *outer]))
+        module[0].register_forward_hook(lambda m, args, y: y * 2)
+        taken(module, x, context)
+        hooked = deepcopy(plain)
+        hooked[1].register_forward_hook(lambda m, args, y: y.register_hook(found.append) and None)
+        hooked[2].register_forward_hook(lambda m, args, y: y.register_hook(lambda g: found.append(g[:1])) and None)
+        taken(hooked, x, context)
+        return found
+
+    torch.manual_seed(0)
+    plain = conv_block(inplace=False).double()
+    x = inputs_for(plain)
+    torch.testing.assert_close(seen(LeanBackward(recompute=recompute)), seen(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_second_pass_through_a_kept_graph_and_passes_to_chosen_tensors(recompute):
+    def slopes(context):
+        module = deepcopy(plain)
+        h = x.clone().requires_grad_()
+        with context:
+            y = module(h)
+        torch.autograd.backward(y.square().sum(), inputs=[h], retain_graph=True)
+        assert not gradients(module)
+        torch.autograd.backward(y.square().sum(), inputs=list(module.parameters()), retain_graph=True)
+        own = torch.autograd.grad(y.square().sum(), [module[0].weight, h], retain_graph=True)
+        return [h.grad, *gradients(module).values(), *own]
+
+    torch.manual_seed(0)
+    plain = conv_block().double()
+    x = inputs_for(plain)
+    expected = slopes(nullcontext())
+    torch.testing.assert_close(slopes(LeanBackward(recompute=recompute)), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_only_first_derivatives_can_be_taken():
+    module = conv_block().double()
+    x = inputs_for(module).requires_grad_()
+    with LeanBackward(recompute=True):
+        y = module(x)
+    (slope,) = torch.autograd.grad(y.square().sum(), [x], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_bfloat16_is_as_close_to_single_precision_as_plain(recompute, layout):
+    torch.manual_seed(0)
+    module = nn.Sequential(Residual(), Residual()).to(memory_format=layout)
+    x = inputs_for(module, dtype=torch.float32).to(memory_format=layout)
+
+    def rounded(context):
+        with torch.autocast("cpu", torch.bfloat16):
+            return taken(module, x, context)[0]
+
+    exact, plain, lean = taken(module, x)[0], rounded(None), rounded(LeanBackward(recompute=recompute))
+    assert torch.equal(lean["result"], plain["result"])
+    assert {name: value.dtype for name, value in lean.items()} == {name: value.dtype for name, value in plain.items()}
+    for name, value in exact.items():
+        if "conv" not in name or "bias" not in name:
+            assert (lean[name] - value).norm() <= 1.2 * (plain[name] - value).norm() + 1e-3 * value.norm(), name
+
+
+def test_weights_cast_for_bfloat16_still_learn_afterwards():
+    module = nn.Sequential(conv_block(), nn.Conv2d(4, 4, 1))
+    module.append(module[0][3])
+    with torch.autocast("cpu", torch.bfloat16), LeanBackward(recompute=True):
+        y = module[:2](inputs_for(module, dtype=torch.float32))
+        shared = F.conv2d(y.repeat(1, 2, 1, 1), module[0][3].weight)
+    shared.float().sum().backward()
+    assert module[0][3].weight.grad.abs().sum() > 0
+
+
+def kept_bytes(module, x, context):
+    with BytesAlive(x, *module.parameters(), *module.buffers()) as meter:
+        before = meter.current
+        with context:
+            y = module(x)
+        held = meter.current - before
+        meter.peak = meter.current
+        torch.autograd.backward(seed(y, [torch.ones_like(y)]))
+    return held, meter.peak - before
+
+
+@pytest.mark.parametrize("context", [nullcontext, FakeTensorMode])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_what_is_held(layout, context):
+    with context():
+        one = 16 * 8 * 64 * 64 * 4
+        module = nn.Sequential(
+            nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1, bias=False),
+            nn.BatchNorm2d(8), nn.ReLU(),
+        )  # fmt: skip
+        x = torch.empty(16, 8, 64, 64).contiguous(memory_format=layout)
+        plain, lean, again = (
+            kept_bytes(module, x, how)
+            for how in (nullcontext(), LeanBackward(recompute=False), LeanBackward(recompute=True))
+        )
+    assert [round(held / one, 2) for held, _ in (plain, lean, again)] == [4, 4, 3]
+    assert [round(peak / one, 2) for _, peak in (plain, lean, again)] == [6, 5.13, 4.13]
+
+
+def test_a_frozen_convolution_holds_nothing():
+    module = nn.Conv2d(8, 8, 3).requires_grad_(False)
+    x = torch.ones(4, 8, 32, 32, requires_grad=True)
+    with LeanBackward(recompute=True), BytesAlive(x, *module.parameters()) as meter:
+        before = meter.current
+        y = module(x * 2)
+        held = meter.current - before
+    assert held == y.numel() * 4
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, 2 * torch.autograd.grad(module(x).sum(), [x])[0])

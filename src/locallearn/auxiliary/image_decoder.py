@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from locallearn.auxiliary.feature_map import conv3x3
-from locallearn.lean.relu import lean_relu
 from locallearn.auxiliary.upsampled_conv import upsampled_conv3x3
 from locallearn.errors import InputError
+from locallearn.lean.relu import lean_relu
 
 
 class ImageDecoder(nn.Module):

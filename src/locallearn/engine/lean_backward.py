@@ -158,11 +158,11 @@ class LeanBackward(LastingMode):
     ) -> Tensor:
         source = self._source(input)
         learns = weight.requires_grad or input.requires_grad or (bias is not None and bias.requires_grad)
-        spares = source is not None or not weight.requires_grad
-        axes = weight.ndim - 2
-        whole = input.ndim == weight.ndim and not isinstance(padding, str)
-        if not (self.recompute and learns and spares and whole and _known(input) and input.dtype == _computed_in(weight)):
+        spares = self.recompute and (source is not None or not weight.requires_grad)
+        fits = input.ndim == weight.ndim and _known(input) and input.dtype == _computed_in(weight)
+        if isinstance(padding, str) or not (learns and spares and fits):
             return function(input, weight, bias, stride, padding, dilation, groups)
+        axes = weight.ndim - 2
         geometry = Geometry(_for_axes(stride, axes), _for_axes(padding, axes), _for_axes(dilation, axes), groups)
         return lean_convolution(function, input, weight, bias, geometry, source if weight.requires_grad else None)
 
