@@ -93,13 +93,13 @@ def step_peak(lean, *, blocks=1, count=4, precision=torch.float32):
     return peak_bytes(step, lambda: held_by(model, optimizer)) / MIB
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("precision", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 def test_two_maps_less_are_alive_at_the_peak(precision):
     one = 1024 * 16 * 32 * 32 * precision.itemsize / MIB
     with FakeTensorMode():
         plain, in_place, again = (step_peak(lean, precision=precision) for lean in ("off", "in_place", "recompute"))
-    assert in_place == pytest.approx(plain - one + 8, abs=0.5)
-    assert again == pytest.approx(plain - 2 * one + 8, abs=0.5)
+    assert plain - one < in_place < plain - one + 8.5
+    assert plain - 2 * one < again < plain - 2 * one + 8.5
 
 
 @pytest.mark.slow
