@@ -7,7 +7,8 @@ import locallearn as ll
 PUBLIC = {
     "AugLocal", "Backprop", "Batch", "Classification", "Context",
     "Execution", "DGL", "Follow", "InfoPro", "InputError",
-    "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Part", "Partition",
+    "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Offload", "Part",
+    "Partition",
     "PredSim", "Site",
     "StepInBackward", "StepListener", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper",
     "datasets",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locallearn import datasets, networks
     from locallearn.abstract_method import Context, Method, Site, Window, Wrapper
+    from locallearn.engine.offload import Offload
     from locallearn.engine.step_in_backward import StepInBackward
     from locallearn.engine.step_listener import StepListener
     from locallearn.errors import InputError, TrainingStopped
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "locallearn.abstract_method": ("Context", "Method", "Site", "Window", "Wrapper"),
+    "locallearn.engine.offload": ("Offload",),
     "locallearn.engine.step_in_backward": ("StepInBackward",),
     "locallearn.engine.step_listener": ("StepListener",),
     "locallearn.errors": ("InputError", "TrainingStopped"),
@@ -56,6 +58,7 @@ __all__ = [
     "LocalOutput",
     "LookAhead",
     "Method",
+    "Offload",
     "Part",
     "Partition",
     "PredSim",

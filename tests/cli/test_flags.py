@@ -61,7 +61,7 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "training.schedule.gamma": (["0.5"], 0.5),
     "training.schedule.power": (["2"], 2.0),
 }
-OTHERWISE_TESTED = {"training.nesterov", "partition.split_points", "network.options"}
+OTHERWISE_TESTED = {"training.nesterov", "training.offload", "partition.split_points", "network.options"}
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from locallearn.errors import InputError, TrainingStopped
-from locallearn.training import checkpoint, train
+from locallearn.training import checkpoint, optimizer_step, train
 from locallearn.training import run as run_module
 from training.tiny_runs import Heard, Hostile, KilledAfterLogging, SignalAt, in_child, recipe, same_state
 
@@ -24,8 +24,8 @@ VARIANTS = {
 }
 
 
-def variant(name, **training):
-    fields = dict(VARIANTS[name])
+def variant(name, *, device="cpu", **training):
+    fields = {"device": device, **VARIANTS[name]}
     fields["training"] = {"checkpoint_every_steps": 3, **fields.get("training", {}), **training}
     return recipe(**fields)
 
@@ -67,6 +67,16 @@ def test_killed_mid_epoch_and_resumed_in_a_new_process_is_bit_identical(straight
 def test_steps_inside_the_backward_pass_leave_the_same_network_and_state(straight, tmp_path):
     train(variant("stepped", step_in_backward=False), tmp_path / "ordinary")
     assert_same(tmp_path / "ordinary", straight("stepped", variant("stepped")))
+
+
+def test_offloading_leaves_the_same_network_and_state_and_resumes(straight, tmp_path, monkeypatch):
+    made = variant("stepped", device="auto", offload=True)
+    monkeypatch.setattr(optimizer_step, "check_offload", lambda device: None)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        train(made, tmp_path / "run", progress=SignalAt(11))
+    train(made, tmp_path / "run", resume=True)
+    assert_same(tmp_path / "run", straight("stepped", variant("stepped")))
 
 
 @pytest.mark.parametrize("step", [1, 7, 8, 10])

@@ -66,12 +66,12 @@ def asserting(num_classes):
     return Asserting(1, num_classes)
 
 
-def recipe(*, network="convolutions", method=None, dataset=None, training=None, **fields):
+def recipe(*, network="convolutions", method=None, dataset=None, training=None, device="cpu", **fields):
     return Recipe.model_validate(
         {
             "title": "a tiny run",
             "seed": 3,
-            "device": "cpu",
+            "device": device,
             "dataset": {"name": "digits", "augmentation": {"pad": 1, "padding": "zeros", "flip": True}}
             | (dataset or {}),
             "network": {"name": f"training.tiny_runs:{network}"},

@@ -127,6 +127,6 @@ class MovingAverages:
         for follow, source in zip(follows, self._found(follows) if follows else (), strict=True):
             copies, sources = pairs[follow.momentum]
             copies.append(follow.copy)
-            sources.append(source)
+            sources.append(source.to(follow.copy.device))
         for momentum, (copies, sources) in pairs.items():
             torch._foreach_lerp_(copies, sources, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]

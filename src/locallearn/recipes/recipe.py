@@ -229,6 +229,8 @@ class TrainingSection(Section):
     """Largest absolute value of a gradient."""
     step_in_backward: bool = False
     """Step block by block within the backward pass, so that gradients of one block are alive at a time."""
+    offload: bool = False
+    """Keep parameters and optimizer state of idle blocks in the host's memory; needs `step_in_backward`."""
     checkpoint_every_steps: Whole | None = None
     """Steps between checkpoints within an epoch; none saves at the end of each epoch only."""
     keep_checkpoints: Whole = 2
@@ -255,6 +257,8 @@ class TrainingSection(Section):
                 "clip_norm needs all gradients at once, which step_in_backward never has: use clip_value instead, or "
                 "set step_in_backward = false."
             )
+        if self.offload and not self.step_in_backward:
+            problems.append("offload sends blocks away once they are stepped: set step_in_backward = true with it.")
         if problems:
             raise ValueError(listed(problems))
         return self
@@ -334,10 +338,18 @@ class Recipe(Section):
     _device = field_validator("device")(checked_device)
 
     @model_validator(mode="after")
-    def _one_scale(self) -> Self:
+    def _step_agrees(self) -> Self:
+        problems = []
         if self.precision == "fp16" and self.training.step_in_backward:
-            raise ValueError(
+            problems.append(
                 "fp16 looks for overflow before it steps, when the backward pass is done: use precision bf16 or fp32, "
                 "or set training.step_in_backward = false."
             )
+        if self.training.offload and self.device == "cpu":
+            problems.append(
+                'training.offload frees memory of an accelerator, and device = "cpu" has none: leave it off, or set '
+                'device = "auto".'
+            )
+        if problems:
+            raise ValueError(listed(problems))
         return self

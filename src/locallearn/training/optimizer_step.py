@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn, optim
 
+from locallearn.engine.offload import Offload
 from locallearn.engine.step_in_backward import StepInBackward
-from locallearn.engine.step_listener import NOBODY
+from locallearn.engine.step_listener import NOBODY, StepListener
+from locallearn.errors import InputError
 from locallearn.precision import precision_context
 from locallearn.training.block_scaler import BlockScaler
 
@@ -38,8 +41,7 @@ class OptimizerStep:
         self.device = device
         self.scaler = self._scaler() if recipe.precision == "fp16" else None
         self.steps_in_backward = recipe.training.step_in_backward
-        clip_value = recipe.training.clip_value
-        self.listener = StepInBackward(model, optimizer, clip_value=clip_value) if self.steps_in_backward else NOBODY
+        self.listener = self._listener()
 
     def add(self, inputs: Tensor, targets: Tensor, share: float) -> list[LocalOutput]:
         """Add one batch's gradients.
@@ -70,6 +72,24 @@ class OptimizerStep:
         self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
+    def resident(self) -> AbstractContextManager[None]:
+        """All of the model on the device, for evaluation.
+
+        Returns:
+            A context manager; nothing happens where idle blocks are not offloaded.
+        """
+        return self.listener.resident() if isinstance(self.listener, Offload) else nullcontext()
+
+    def _listener(self) -> StepListener:
+        training = self.recipe.training
+        if not training.step_in_backward:
+            return NOBODY
+        stepping = StepInBackward(self.model, self.optimizer, clip_value=training.clip_value)
+        if not training.offload:
+            return stepping
+        check_offload(self.device)
+        return Offload(stepping)
+
     def _step(self) -> None:
         training = self.recipe.training
         if training.clip_norm is not None:
@@ -86,6 +106,22 @@ class OptimizerStep:
     def _scaler(self) -> BlockScaler:
         windows = self.model.windows
         return BlockScaler(windows, [self.model.window_parameters(index) for index in range(len(windows))])
+
+
+def check_offload(device: torch.device) -> None:
+    """Refuse to offload where there is nothing to gain.
+
+    Args:
+        device: Where the model is.
+
+    Raises:
+        InputError: It is in the host's own memory.
+    """
+    if device.type == "cpu":
+        raise InputError(
+            "training.offload keeps idle blocks in the processor's memory, and on device cpu everything is there "
+            "already: leave it off, or train on an accelerator."
+        )
 
 
 def shares(images: int, batch_size: int, first: int, stop: int) -> list[float]:

@@ -163,7 +163,8 @@ class Run:
     def _accuracy(self, batches: Batches | None) -> float | None:
         if batches is None:
             return None
-        return evaluate(self.model.network, batches, before_batch=self.stop.check).percent
+        with self.stepping.resident():
+            return evaluate(self.model.network, batches, before_batch=self.stop.check).percent
 
     def _new_tally(self) -> EpochTally:
         return EpochTally(self.model.windows, self.parts.device)
