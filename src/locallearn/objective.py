@@ -217,7 +217,18 @@ class Term(nn.Module):
         Returns:
             The loss with its graph.
         """
-        output = self.auxiliary(features)
+        return self.part(self.auxiliary(features), batch)
+
+    def part(self, output: Tensor, batch: Batch) -> Part:
+        """Score what the auxiliary network returned.
+
+        Args:
+            output: The auxiliary network's.
+            batch: Inputs, targets and images.
+
+        Returns:
+            The loss with its graph.
+        """
         return Part(self.name, self.score(output, batch), self.weight, output.detach() if self.predicts else None)
 
 

@@ -12,8 +12,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from typing_extensions import override
 
 from locallearn.auxiliary.feature_map import as_map, map_shape, pool_to
+from locallearn.auxiliary.reducing import ReducingHead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ MAN = ConvMLPForm(first_pool_side=8, conv_width=128, kaiming=True, second_pool_s
 """MAN++'s head: MLAAN's behind a pool to 8x8."""
 
 
-class ConvMLP(nn.Module):
+class ConvMLP(ReducingHead):
     """Pool, 1x1 convolutions, pool, hidden linear layers, linear layer with bias.
 
     Each convolution (without bias, written as a linear layer over the channels) and each hidden layer is followed by
@@ -121,16 +123,13 @@ class ConvMLP(nn.Module):
         self.hidden = nn.Sequential(*(_linear(*pair, form.hidden_bias) for pair in pairwise(hidden)))
         self.linear = nn.Linear(hidden[-1], num_outputs)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits.
+    @override
+    def reduced(self, features: Tensor) -> Tensor:
+        return cast(Tensor, _ChannelsLast.apply(pool_to(as_map(features), self.first_size)))
 
-        Args:
-            features: (B, C, H, W), (B, T, D) or (B, D); B at least 2 in training, for BatchNorm.
-
-        Returns:
-            (B, num_outputs).
-        """
-        maps = _ChannelsLast.apply(pool_to(as_map(features), self.first_size))
+    @override
+    def scored(self, reduced: Tensor) -> Tensor:
+        maps = reduced
         for layer in self.convs:
             maps = cast(_Conv1x1, layer)(maps)
         return self.linear(self.hidden(pool_to(maps, self.second_size).flatten(1)))

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from locallearn.auxiliary.feature_map import as_map, map_shape
+from locallearn.auxiliary.reducing import ReducingHead
 
 
 class Pooling(NamedTuple):
@@ -52,7 +54,7 @@ def pooling_rule(channels: int, height: int, width: int, threshold: int) -> Pool
     return Pooling((kernel[0], kernel[1]), (rows, columns), (output[0], output[1]), channels * output[0] * output[1])
 
 
-class PooledLinear(nn.Module):
+class PooledLinear(ReducingHead):
     """Average pool by :func:`pooling_rule`, flatten, linear layer with bias.
 
     Source:
@@ -79,16 +81,13 @@ class PooledLinear(nn.Module):
         if zero_weight:
             nn.init.zeros_(self.linear.weight)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits.
-
-        Args:
-            features: (B, C, H, W), (B, T, D) or (B, D).
-
-        Returns:
-            (B, num_outputs).
-        """
+    @override
+    def reduced(self, features: Tensor) -> Tensor:
         maps = as_map(features)
         if self.pooling.kernel != (1, 1):
             maps = F.avg_pool2d(maps, self.pooling.kernel, padding=self.pooling.padding)
-        return self.linear(maps.flatten(1))
+        return maps.flatten(1)
+
+    @override
+    def scored(self, reduced: Tensor) -> Tensor:
+        return self.linear(reduced)
