@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from locallearn.auxiliary import ConvClassifier, ConvMLP, ImageDecoder, PooledLinear, SimilarityConv
+from locallearn.auxiliary.ahead_layer import AheadLayer
 from locallearn.auxiliary.conv_mlp import AUGLOCAL
+from locallearn.networks import resnet20
 
 BATCH = 64
 
@@ -46,6 +48,16 @@ def test_no_more_than_needed(module: nn.Module, shape: tuple[int, ...], values: 
     features = torch.randn(BATCH, *shape, requires_grad=True)
     # The slack is for what does not grow with the batch: statistics, rearranged weights, interpolation tables.
     assert values <= kept(module, features) <= values * 1.03 + 300
+
+
+def test_branches_share_the_features_and_keep_nothing_when_recomputed() -> None:
+    units = [resnet20(10).layer1[0] for _ in range(2)]
+    layer = AheadLayer(averaged=units[0].requires_grad_(False), learned=units[1])
+    features = torch.randn(BATCH, 16, 32, 32, requires_grad=True)
+    maps = 4 * 16 * 1024  # a unit's two convolutions and what BatchNorm and ReLU made of them
+    assert 2 * maps <= kept(layer, features) <= 2 * maps * 1.03
+    layer.recompute = True
+    assert kept(layer, features) == 0
 
 
 @pytest.mark.parametrize(
