@@ -20,10 +20,12 @@ from locallearn.compatibility import (
     containers,
     warn_of_back_propagation,
 )
-from locallearn.engine.gradient_flow import outside_autocast, push_back, seed
-from locallearn.engine.lean_backward import lean_backward, lean_parts
+from locallearn.engine.gradient_flow import push_back
+from locallearn.engine.grouped_heads import equal_runs
+from locallearn.engine.lean_backward import lean_backward
 from locallearn.engine.moving_averages import MovingAverages
 from locallearn.engine.regional_compile import compiled_blocks, keeping_compiled_graphs, room_for_kinds
+from locallearn.engine.scoring import Score, back_propagated, back_propagated_together
 from locallearn.engine.segments import Pass, Segment, segments
 from locallearn.engine.step_listener import NOBODY, StepListener
 from locallearn.errors import InputError
@@ -93,6 +95,7 @@ class LocalModel(nn.Module):
             for index in range(len(self.windows)):
                 self._objective(index).recompute_branches()
         self._segments = segments(self.windows)
+        self._groups = self._grouped() if execution.group_heads else {}
         self._range_checked = False
         self._containers = containers(partition)
         self._averages = MovingAverages(self.network, [self._objective(i) for i in range(len(self.windows))])
@@ -124,6 +127,14 @@ class LocalModel(nn.Module):
             ):
                 objective.to(like.device, like.dtype)
         return objectives
+
+    def _grouped(self) -> dict[int, tuple[int, ...]]:
+        """For the last window of each run of equal heads all of the run's; for the others, which wait for it, none."""
+        alone = {segment.windows[0] for segment in self._segments if len(segment.windows) == 1}
+        shapes = [self.partition.infos[window.stop - 1].out_shape for window in self.windows]
+        keys = [objective if index in alone else None for index, objective in enumerate(self.objectives)]
+        runs = equal_runs(cast(list[LocalObjective | None], keys), shapes)
+        return {index: tuple(run) if index == run[-1] else () for run in runs for index in run}
 
     def forward(self, inputs: Tensor) -> Any:
         """The network itself, without auxiliary networks.
@@ -193,11 +204,11 @@ class LocalModel(nn.Module):
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
                     self.active_window = index
                     listener.before_objective(index)
-                    scale = 1.0 if scales is None else scales[index]
-                    outputs[index], gradient = self._score(index, activation(state), batch, scale, keep_logits)
-                    self._send_back(index, gradient, passes)
-                    self._averages.after_window(index)
-                    listener.after_window(index)
+                    for member, (outputs[member], gradient) in self._scored(index, passes, batch, scales, keep_logits):
+                        self.active_window = member
+                        self._send_back(member, gradient, passes)
+                        self._averages.after_window(member)
+                        listener.after_window(member)
         self.active_window = None
         self._range_checked = self._range_checked or check_range
         self._averages.end()
@@ -214,54 +225,27 @@ class LocalModel(nn.Module):
                     state = run(state)
         return state
 
-    def _score(
-        self, index: int, features: Tensor, batch: Batch, scale: float | Tensor, keep_logits: bool
-    ) -> tuple[LocalOutput, list[Tensor]]:
-        """Back-propagate a window's objective to the window's features, part by part.
-
-        Returns:
-            What to report, and the gradient of the features in a list that its user empties.
-
-        Raises:
-            InputError: No part of the objective depends on the features.
-        """
-        leaf = features.detach().requires_grad_()
-        objective = self._objective(index)
-        with lean_backward(self.execution.lean):
-            prepared = objective.prepare(leaf)
-        stash: list[Tensor] = []
-        entry = None if prepared is leaf else seed(prepared, stash)
-        read = leaf if entry is None else prepared.detach().requires_grad_()
-        del prepared
-        terms: dict[str, Tensor] = {}
-        total, logits = None, None
-        weight = self.windows[index].weight
-        for part in lean_parts(self.execution.lean, objective, read, batch):
-            with outside_autocast(leaf):
-                factor = part.loss.new_ones(()) * (part.weight * weight * scale)
-                torch.autograd.backward(part.loss, factor)
-            terms[part.name] = part.loss.detach()
-            summand = terms[part.name] * (part.weight * weight)
-            total = summand if total is None else total + summand
-            logits = part.logits if keep_logits and part.logits is not None else logits
-            del part
-        if entry is not None and read.grad is not None:
-            stash.append(read.grad)
-            del read
-            with outside_autocast(leaf):
-                torch.autograd.backward(entry)
-        if total is None or leaf.grad is None:
-            raise InputError(
-                f"The objective of window {self.windows[index]} gives its features no gradient; it must yield at least "
-                "one part that depends on them."
-            )
-        gradient, leaf.grad = leaf.grad, None
-        return LocalOutput(total, terms, logits), [gradient]
+    def _scored(
+        self, index: int, passes: Sequence[Pass], batch: Batch, scales: Sequence[float | Tensor] | None, keep: bool
+    ) -> list[tuple[int, tuple[LocalOutput, list[Tensor]]]]:
+        """Windows that are scored when a window's features are there, each with its report and gradient."""
+        lean = self.execution.lean
+        members = self._groups.get(index, (index,))
+        read = {run.segment.stop: run.output for run in passes}
+        features = [read[self.windows[member].stop] for member in members]
+        objectives = [self._objective(member) for member in members]
+        scores = [Score(self.windows[m], 1.0 if scales is None else scales[m], keep) for m in members]
+        if len(members) > 1:
+            found = back_propagated_together(objectives, features, batch, scores, lean)
+            return list(zip(members, found, strict=True))
+        every = zip(members, objectives, features, scores, strict=True)
+        return [(m, back_propagated(objective, values, batch, s, lean)) for m, objective, values, s in every]
 
     def _send_back(self, index: int, stream: list[Tensor], passes: list[Pass]) -> None:
         """Push a window's gradient through its segments, last to first, and drop the graphs nobody needs any more."""
         window = self.windows[index]
-        for run in reversed([run for run in passes if run.segment.start >= window.start]):
+        inside = [run for run in passes if window.start <= run.segment.start < window.stop]
+        for run in reversed(inside):
             continues = run.segment.start > window.start
             is_last = run.segment.windows[-1] == index
             if len(run.segment.windows) == 1:

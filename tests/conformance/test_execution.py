@@ -14,6 +14,7 @@ from small_networks import gradients
 EXECUTIONS = {
     "branches recomputed": ll.Execution(recompute="branches"),
     "blocks recomputed": ll.Execution(recompute="blocks"),
+    "heads grouped": ll.Execution(group_heads=True),
     "lean": ll.Execution(lean="in_place"),
     "lean and recomputing": ll.Execution(lean="recompute"),
     "lean and all recomputed": ll.Execution(lean="recompute", recompute="blocks"),

@@ -47,3 +47,41 @@ def test_together_they_are_what_they_are_apart(training):
         torch.testing.assert_close(values.grad, copy.grad)
         torch.testing.assert_close(gradients(head), gradients(twin))
         torch.testing.assert_close(head.state_dict(), twin.state_dict())
+
+
+def learn(model, steps=2):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for step in range(steps):
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        images = torch.rand(6, 3, 16, 16).double()
+        outputs = model.local_backward(images, torch.arange(6), scales=[0.5] * len(model.windows), keep_logits=True)
+        losses += [(output.loss, output.logits) for output in outputs]
+        optimizer.step()
+    return losses, model.state_dict()
+
+
+def test_a_step_with_groups_learns_the_same_with_as_many_forward_passes():
+    plain, grouped = model_of(ll.DGL()), model_of(ll.DGL(), group_heads=True)
+    calls = []
+    grouped.network.layer1[0].register_forward_hook(lambda *_: calls.append(1))
+    torch.testing.assert_close(learn(grouped), learn(plain))
+    assert len(calls) == 2
+
+
+def test_windows_of_a_group_wait_for_its_last_and_are_reported_in_order():
+    model = model_of(ll.DGL(), group_heads=True)
+    told = []
+
+    class Told(ll.StepListener):
+        def before_block(self, index):
+            told.append(("block", index))
+
+        def after_window(self, index):
+            told.append(("window", index))
+
+    model.local_backward(torch.rand(6, 3, 16, 16).double(), torch.arange(6), listener=Told())
+    first = [("block", index) for index in range(4)] + [("window", index) for index in range(4)]
+    assert told[:8] == first
+    assert [index for kind, index in told if kind == "window"] == list(range(10))

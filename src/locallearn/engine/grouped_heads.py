@@ -15,11 +15,11 @@ from locallearn.auxiliary.reducing import ReducingHead
 from locallearn.objective import Batch, LocalObjective, Part, Term, WeightedTerms
 
 
-def equal_runs(objectives: Sequence[LocalObjective], shapes: Sequence[tuple[int, ...]]) -> list[range]:
+def equal_runs(objectives: Sequence[LocalObjective | None], shapes: Sequence[tuple[int, ...]]) -> list[range]:
     """Neighbouring objectives that can be scored together.
 
     Args:
-        objectives: One for each window, in order.
+        objectives: One for each window, in order; None for those to be left alone.
         shapes: What each reads, without the batch.
 
     Returns:
@@ -55,9 +55,9 @@ def scored_together(objectives: Sequence[LocalObjective], features: Sequence[Ten
     return parts
 
 
-def _key(objective: LocalObjective, shape: tuple[int, ...]) -> object:
+def _key(objective: LocalObjective | None, shape: tuple[int, ...]) -> object:
     """Equal for objectives that compute the same but for the values of parameters and buffers; None for others."""
-    if type(objective) is not WeightedTerms:
+    if type(objective) is not WeightedTerms:  # A subclass may do more than its terms.
         return None
     terms = [cast(Term, term) for term in objective.terms]
     if not all(isinstance(term.auxiliary, ReducingHead) for term in terms):
