@@ -88,7 +88,7 @@ class MovingAverages:
 
     def _found(self, follows: Sequence[Follow]) -> list[Tensor]:
         """The source of every copy, as the network has it in this step."""
-        named = self._tensors()
+        named = self._tensors() if follows else {}
         for follow in follows:
             source = named.get(follow.source)
             if source is None:
@@ -124,7 +124,7 @@ class MovingAverages:
     @torch.no_grad()
     def _move(self, follows: Sequence[Follow]) -> None:
         pairs: dict[float, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-        for follow, source in zip(follows, self._found(follows) if follows else (), strict=True):
+        for follow, source in zip(follows, self._found(follows), strict=True):
             copies, sources = pairs[follow.momentum]
             copies.append(follow.copy)
             sources.append(source.to(follow.copy.device))

@@ -45,7 +45,10 @@ class Score:
         Returns:
             A scalar.
         """
-        return part.loss.new_ones(()) * (part.weight * self.window.weight * self.scale)
+        factor = part.weight * self.window.weight * self.scale
+        if isinstance(factor, Tensor):
+            return factor.to(part.loss)
+        return part.loss.new_full((), factor)
 
     def note(self, part: Part) -> None:
         """Add a part, without its graph, to the report.
