@@ -34,15 +34,19 @@ def after_two_steps(method, name, **options):
 plainly = functools.cache(after_two_steps)
 
 
-def spread():
-    """All cases; each method and network fast with one execution in turn, slow with the others."""
-    for number, case in enumerate(CASES):
-        for place, execution in enumerate(EXECUTIONS):
-            fast = place == number % len(EXECUTIONS)
-            yield pytest.param(*case, execution, marks=[] if fast else [pytest.mark.slow])
+def marks(number, place):
+    """Each method and network is fast with one execution in turn, slow with the others."""
+    return [] if place == number % len(EXECUTIONS) else [pytest.mark.slow]
 
 
-@pytest.mark.parametrize(("method", "name", "execution"), spread())
+SPREAD = [
+    pytest.param(*case, execution, marks=marks(number, place))
+    for number, case in enumerate(CASES)
+    for place, execution in enumerate(EXECUTIONS)
+]
+
+
+@pytest.mark.parametrize(("method", "name", "execution"), SPREAD)
 def test_the_same_is_learned(method, name, execution):
     losses, state, slopes = plainly(method, name)
     found_losses, found_state, found_slopes = after_two_steps(method, name, execution=EXECUTIONS[execution])
