@@ -8,11 +8,11 @@ PUBLIC = {
     "AugLocal", "Backprop", "Batch", "Classification", "Context",
     "Execution", "DGL", "Follow", "InfoPro", "InputError",
     "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Offload", "Part",
-    "Partition",
+    "Partition", "Plan",
     "PredSim", "Site",
     "StepInBackward", "StepListener", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper",
     "datasets",
-    "method", "networks", "partition",
+    "method", "networks", "partition", "plan",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from locallearn.methods import DGL, MAN, MLAAN, AugLocal, Backprop, InfoPro, PredSim, method
     from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Part, Term, WeightedTerms
     from locallearn.partitioning import Partition, Unit, partition
+    from locallearn.planning.plan import Plan, plan
     from locallearn.tasks import Classification, Task
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "locallearn.methods": ("DGL", "MAN", "MLAAN", "AugLocal", "Backprop", "InfoPro", "PredSim", "method"),
     "locallearn.objective": ("Batch", "Follow", "LocalObjective", "LocalOutput", "Part", "Term", "WeightedTerms"),
     "locallearn.partitioning": ("Partition", "Unit", "partition"),
+    "locallearn.planning.plan": ("Plan", "plan"),
     "locallearn.tasks": ("Classification", "Task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -61,6 +63,7 @@ __all__ = [
     "Offload",
     "Part",
     "Partition",
+    "Plan",
     "PredSim",
     "Site",
     "StepInBackward",
@@ -76,6 +79,7 @@ __all__ = [
     "method",
     "networks",
     "partition",
+    "plan",
 ]
 
 __version__ = "0.1.0"

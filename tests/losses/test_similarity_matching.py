@@ -151,3 +151,8 @@ def test_only_the_map_itself_is_kept_for_the_backward_pass() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(InputError, match="at least 2 classes, got 1"):
         similarity_matching(torch.randn(3, 4), torch.zeros(3, dtype=torch.long), 1)
+
+
+def test_the_reported_loss_holds_one_number():
+    loss = similarity_matching(torch.randn(64, 8, 4, 4), torch.randint(4, (64,)), 4)
+    assert loss.detach().untyped_storage().nbytes() == 4

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from locallearn.errors import InputError, TrainingStopped
 
-VERBS = ("train", "compare", "evaluate", "export", "ls", "show", "check-data")
+VERBS = ("train", "compare", "evaluate", "export", "plan", "ls", "show", "check-data")
 
 
 def run() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from locallearn.networks.lookup import OWN, build, names
+from locallearn.networks.lookup import OWN, build, constructor, names
 
 if TYPE_CHECKING:
     from locallearn.networks.cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
 
-__all__ = ["build", "names", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+__all__ = ["build", "constructor", "names", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
 
 
 def __getattr__(name: str) -> Any:

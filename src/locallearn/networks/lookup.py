@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from locallearn.errors import InputError
@@ -58,18 +59,40 @@ def build(name: str, num_classes: int, **options: Any) -> nn.Module:
     Raises:
         InputError: The name is unknown, its library missing, an option illegal, or what a function returned no module.
     """
-    if num_classes < 1:
-        raise InputError(f"num_classes must be at least 1, not {num_classes}.")
+    return constructor(name)(num_classes, **options)
+
+
+def constructor(name: str) -> Callable[..., nn.Module]:
+    """What builds a network, with its library imported and nothing built yet.
+
+    Args:
+        name: See `build`.
+
+    Returns:
+        A function of the number of classes and the network's options.
+
+    Raises:
+        InputError: The name is unknown, or its library missing.
+    """
     if name in OWN:
-        return _call(name, getattr(importlib.import_module(OWN[name].module), name), num_classes, options)
+        return _refusing(partial(_call, name, getattr(importlib.import_module(OWN[name].module), name)))
     library, colon, rest = name.partition(":")
     if not colon:
-        return _torchvision(name, name, num_classes, options)
+        return _refusing(_torchvision(name, name))
     if library == "torchvision":
-        return _torchvision(name, rest, num_classes, options)
+        return _refusing(_torchvision(name, rest))
     if library == "timm":
-        return _timm(name, rest, num_classes, options)
-    return _call(name, _imported(name, library, rest), num_classes, options)
+        return _refusing(_timm(name, rest))
+    return _refusing(partial(_call, name, _imported(name, library, rest)))
+
+
+def _refusing(make: Callable[[int, dict[str, Any]], nn.Module]) -> Callable[..., nn.Module]:
+    def made(num_classes: int, **options: Any) -> nn.Module:
+        if num_classes < 1:
+            raise InputError(f"num_classes must be at least 1, not {num_classes}.")
+        return make(num_classes, options)
+
+    return made
 
 
 def _call(name: str, function: Callable[..., Any], num_classes: int, options: dict[str, Any]) -> nn.Module:
@@ -92,39 +115,42 @@ def _call(name: str, function: Callable[..., Any], num_classes: int, options: di
     return network
 
 
-def _torchvision(name: str, model: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+def _torchvision(name: str, model: str) -> Callable[[int, dict[str, Any]], nn.Module]:
     from torchvision import models
 
     known = models.list_models(module=models)
     if model not in known:
         raise _unknown(name, model, [*OWN, *known] if name == model else known)
-    return _built(name, models.get_model_builder(model), {"weights": None, "num_classes": num_classes}, options)
+    return partial(_built, name, models.get_model_builder(model), {"weights": None})
 
 
-def _timm(name: str, model: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+def _timm(name: str, model: str) -> Callable[[int, dict[str, Any]], nn.Module]:
     try:
         import timm
     except ModuleNotFoundError as error:
         raise InputError(f"The network {name!r} needs timm: pip install 'locallearn[timm]'.") from error
     if not timm.is_model(model):
         raise _unknown(name, model, timm.list_models())
-    return _built(name, timm.models.model_entrypoint(model), {"pretrained": False, "num_classes": num_classes}, options)
+    return partial(_built, name, timm.models.model_entrypoint(model), {"pretrained": False})
 
 
-def _built(name: str, constructor: Callable[..., Any], fixed: dict[str, Any], options: dict[str, Any]) -> nn.Module:
-    legal = f"its options are {_quoted(_options(constructor))}."
+def _built(
+    name: str, construct: Callable[..., Any], fixed: dict[str, Any], num_classes: int, options: dict[str, Any]
+) -> nn.Module:
+    fixed = fixed | {"num_classes": num_classes}
+    legal = f"its options are {_quoted(_options(construct))}."
     clashes = options.keys() & {*fixed, "weights", "pretrained"}
     if clashes:
         raise InputError(f"The network {name!r} takes no {_quoted(clashes)}, its weights start at random; {legal}")
     try:
-        return constructor(**fixed, **options)
+        return construct(**fixed, **options)
     except (TypeError, ValueError) as error:
         raise InputError(f"The network {name!r} cannot be built with {_quoted(options)}: {error}; {legal}") from error
 
 
-def _options(constructor: Callable[..., Any]) -> list[str]:
+def _options(construct: Callable[..., Any]) -> list[str]:
     # A library's constructor hands its keywords on to the class it is annotated to return.
-    made = inspect.signature(constructor).return_annotation
+    made = inspect.signature(construct).return_annotation
     parameters = inspect.signature(made).parameters.values() if inspect.isclass(made) else ()
     return [each.name for each in parameters if each.default is not each.empty and each.name != "num_classes"]
 

@@ -25,17 +25,19 @@ def even_sizes(num_units: int, num_blocks: int) -> list[int]:
     return [size] * (num_blocks - larger) + [size + 1] * larger
 
 
-def balanced_sizes(costs: Sequence[float], num_blocks: int) -> list[int]:
+def balanced_sizes(costs: Sequence[float], num_blocks: int, *, at_end: Sequence[float] | None = None) -> list[int]:
     """Sizes for which the costliest block is as cheap as possible; among those, about the most even.
 
     Args:
         costs: Cost of each unit.
         num_blocks: How many blocks to make, at most the number of units.
+        at_end: What a block that ends with each unit costs besides; nothing if None.
 
     Returns:
         Units per block.
     """
     count = len(costs)
+    at_end = [0.0] * count if at_end is None else at_end
     total = [0.0]
     for cost in costs:
         total.append(total[-1] + cost)
@@ -46,7 +48,7 @@ def balanced_sizes(costs: Sequence[float], num_blocks: int) -> list[int]:
         for stop in range(block, count + 1):
             options = []
             for start in range(block - 1, stop):
-                cost = total[stop] - total[start]
+                cost = total[stop] - total[start] + at_end[stop - 1]
                 options.append(((max(best[start][0], cost), best[start][1] + cost * cost), start))
             row[stop], choice[stop] = min(options)
         best = row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from locallearn.errors import InputError, listed
 from locallearn.partitioning.balance import balanced_sizes, even_sizes, forward_flops, saved_bytes
 from locallearn.partitioning.block import Block, activation, starts_in_place, with_activation
 from locallearn.partitioning.published_cuts import published_sizes
-from locallearn.partitioning.tracing import keeping_modes, owner
+from locallearn.partitioning.split_points import ends_after
+from locallearn.partitioning.tracing import keeping_modes
 from locallearn.partitioning.unit import TracedUnits, Unit, chained_units, find_units
 from locallearn.partitioning.unit_copy import unit_copy
 
@@ -146,13 +146,50 @@ def _partition(
         traced = find_units(network, example)
     count = len(traced.units)
     if split_points is not None:
-        ends = _ends_after(network, traced, split_points)
+        ends = ends_after(network, traced, split_points)
         sizes = [stop - start for start, stop in zip([0, *ends], [*ends, count], strict=True)]
     elif preset is not None:
         sizes = list(published_sizes(preset, count, num_blocks))
     else:
         sizes = _sizes(network, example, traced, num_blocks or 1, balance)
     return _assemble(network, example, traced, sizes)
+
+
+def recut(partition: Partition, example: Tensor, sizes: Sequence[int]) -> Partition:
+    """The same network cut at other units, without tracing it again.
+
+    Args:
+        partition: Any partition of the network.
+        example: One input batch.
+        sizes: Units of each block, at least one each; they sum up to the number of units.
+
+    Returns:
+        A partition of as many blocks.
+
+    Raises:
+        InputError: The network cannot be cut there, or the sizes do not fit.
+    """
+    if sum(sizes) != len(partition.units) or min(sizes) < 1:
+        raise InputError(f"{list(sizes)} are no sizes of blocks that share {len(partition.units)} units.")
+    with _keeping_buffers(partition.network, example):
+        return _assemble(partition.network, example, partition.traced, sizes)
+
+
+def unit_bytes(partition: Partition, example: Tensor) -> list[float]:
+    """What `balance="memory"` shares among blocks.
+
+    Args:
+        partition: Any partition of the network.
+        example: One input batch.
+
+    Returns:
+        Bytes that each unit keeps for its backward pass of that batch, parameters apart.
+    """
+    network = partition.network
+    pieces = [Block(network, partition.traced, index, index + 1) for index in range(len(partition.units))]
+    with _keeping_buffers(network, example), keeping_modes(network):
+        network.eval()
+        return saved_bytes(pieces, network, example)
 
 
 @contextmanager
@@ -225,34 +262,6 @@ def _sizes(network: nn.Module, example: Tensor, traced: TracedUnits, num_blocks:
         else:
             raise InputError(f"balance is 'depth', 'memory' or 'flops', not {balance!r}.")
     return balanced_sizes(costs, num_blocks)
-
-
-def _ends_after(network: nn.Module, traced: TracedUnits, split_points: Sequence[str]) -> list[int]:
-    """Indices of the units after which a block ends."""
-    last_unit: dict[str, int] = {}
-    for index in range(len(traced.units)):
-        for node in traced.nodes[traced.bounds[index] : traced.bounds[index + 1]]:
-            parts = owner(node).split(".")
-            own = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
-            if node.op == "call_module" and any(p.ndim > 1 for p in network.get_submodule(owner(node)).parameters()):
-                last_unit = {name: unit for name, unit in last_unit.items() if unit != index or name in own}
-            last_unit |= dict.fromkeys(own, index)
-    problems, ends = [], []
-    for name in split_points:
-        if name not in last_unit:
-            near = difflib.get_close_matches(name, last_unit, n=3) or [unit.name for unit in traced.units][:3]
-            problems.append(f"There is no legal cut after {name!r}; the nearest are {', '.join(map(repr, near))}.")
-        elif last_unit[name] == len(traced.units) - 1:
-            problems.append(f"A cut after {name!r} would leave nothing but the head for the last block.")
-        else:
-            ends.append(last_unit[name] + 1)
-    if not problems and ends != sorted(set(ends)):
-        problems.append(
-            f"split_points must name ends of different units in order; {list(split_points)} end units {ends}."
-        )
-    if problems:
-        raise InputError(listed(problems))
-    return ends
 
 
 def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: Sequence[int]) -> Partition:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Literal
 
 from torch import Tensor, nn, optim
 from typing_extensions import override
 
+from locallearn.engine.step_listener import NOBODY, StepListener
 from locallearn.local_model import LocalModel
 from locallearn.planning.bytes_alive import held_by
 from locallearn.precision import precision_context
@@ -79,18 +81,22 @@ class PlainStep(Step):
         network: What is trained.
         loss: From the network's output and the targets to a scalar.
         micro_batches: Parts that the batch is cut into, whose gradients are added up.
+        most: Leave out all parts after so many, where only memory is of interest.
         **settings: See `Step`.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss, *, micro_batches: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, network: nn.Module, loss: Loss, *, micro_batches: int = 1, most: int | None = None, **settings: Any
+    ) -> None:
         super().__init__(network, **settings)
         self.loss = loss
         self.micro_batches = micro_batches
+        self.most = most
 
     @override
     def backward(self, inputs: Tensor, targets: Tensor) -> None:
         parts = zip(inputs.chunk(self.micro_batches), targets.chunk(self.micro_batches), strict=True)
-        for images, labels in parts:
+        for images, labels in islice(parts, self.most):
             loss = self.loss(self.module(images), labels) * (len(images) / len(inputs))
             del images
             loss.backward()
@@ -101,16 +107,18 @@ class LocalStep(Step):
 
     Args:
         model: What is trained.
+        listener: Told how far each step has come.
         **settings: See `Step`.
     """
 
-    def __init__(self, model: LocalModel, **settings: Any) -> None:
+    def __init__(self, model: LocalModel, *, listener: StepListener = NOBODY, **settings: Any) -> None:
         super().__init__(model, **settings)
         self.model = model
+        self.listener = listener
 
     @override
     def backward(self, inputs: Tensor, targets: Tensor) -> None:
-        self.model.local_backward(inputs, targets)
+        self.model.local_backward(inputs, targets, listener=self.listener)
 
     @override
     def __call__(self, inputs: Tensor, targets: Tensor) -> None:
