@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locallearn import datasets, networks
     from locallearn.abstract_method import Context, Method, Site, Window, Wrapper
+    from locallearn.engine.captured_step import CapturedStep
     from locallearn.engine.offload import Offload
     from locallearn.engine.step_in_backward import StepInBackward
     from locallearn.engine.step_listener import StepListener
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "locallearn.abstract_method": ("Context", "Method", "Site", "Window", "Wrapper"),
+    "locallearn.engine.captured_step": ("CapturedStep",),
     "locallearn.engine.offload": ("Offload",),
     "locallearn.engine.step_in_backward": ("StepInBackward",),
     "locallearn.engine.step_listener": ("StepListener",),
@@ -49,6 +51,7 @@ __all__ = [
     "AugLocal",
     "Backprop",
     "Batch",
+    "CapturedStep",
     "Classification",
     "Context",
     "Execution",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from typing_extensions import override
 
 from locallearn.errors import InputError
@@ -48,11 +49,23 @@ class Batch:
         images = self.inputs.detach()
         images = images if images.dtype == torch.float64 else images.float()
         if self._normalization is not None:
-            mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in self._normalization)
+            mean, std = (_per_channel(values, images) for values in self._normalization)
             images = torch.addcmul(mean, images, std)
         if self._check_range:
             _check_range(images, self._normalization)
         return images.clamp(0, 1) if self._normalization is None else images.clamp_(0, 1)
+
+
+def _per_channel(values: tuple[float, ...], images: Tensor) -> Tensor:
+    # Copying from the host would hold up an accelerator in every step; fake tensors must not outlive their mode.
+    if images.device.type == "cpu" or isinstance(images, FakeTensor):
+        return images.new_tensor(values).view(-1, 1, 1)
+    return _kept(values, images.dtype, images.device)
+
+
+@lru_cache(maxsize=16)
+def _kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)
 
 
 def _check_range(images: Tensor, normalization: Normalization | None) -> None:

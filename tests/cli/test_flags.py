@@ -51,6 +51,7 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "training.clip-norm": (["1"], 1.0),
     "training.clip-value": (["1"], 1.0),
     "training.step-in-backward": ([], True),
+    "training.capture": ([], True),
     "training.checkpoint-every-steps": (["10"], 10),
     "training.keep-checkpoints": (["3"], 3),
     "training.evaluate-every": (["2"], 2),

@@ -89,6 +89,10 @@ def test_values_out_of_range_or_of_another_type_are_refused_at_their_path(path: 
         ({"training__step_in_backward": True, "training__accumulate": 2}, "training", "after every batch"),
         ({"training__step_in_backward": True, "training__clip_norm": 1.0}, "training", "use clip_value instead"),
         ({"training__step_in_backward": True, "precision": "fp16"}, "", "use precision bf16 or fp32"),
+        ({"training__capture": True, "training__clip_norm": 1.0}, "training", "accumulate and clip_norm out"),
+        ({"training__capture": True, "training__clip_value": 1.0}, "training", "only with step_in_backward"),
+        ({"training__capture": True, "precision": "fp16"}, "", "reads overflow on the host"),
+        ({"training__capture": True, "device": "cpu"}, "", "needs CUDA"),
         ({"training__offload": True}, "training", "set step_in_backward = true"),
         (
             {"training__offload": True, "training__step_in_backward": True, "device": "cpu"},

@@ -64,4 +64,5 @@ def outside_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
         A context manager.
     """
     kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    known = torch.amp.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if known and torch.is_autocast_enabled(kind) else nullcontext()

@@ -231,6 +231,8 @@ class TrainingSection(Section):
     """Step block by block within the backward pass, so that gradients of one block are alive at a time."""
     offload: bool = False
     """Keep parameters and optimizer state of idle blocks in the host's memory; needs `step_in_backward`."""
+    capture: bool = False
+    """Replay whole steps as a CUDA graph; batches must keep their size, except the last of an epoch."""
     checkpoint_every_steps: Whole | None = None
     """Steps between checkpoints within an epoch; none saves at the end of each epoch only."""
     keep_checkpoints: Whole = 2
@@ -259,6 +261,10 @@ class TrainingSection(Section):
             )
         if self.offload and not self.step_in_backward:
             problems.append("offload sends blocks away once they are stepped: set step_in_backward = true with it.")
+        if self.capture and (self.offload or self.accumulate > 1 or self.clip_norm is not None):
+            problems.append("capture replays a step of one batch on the device: leave offload, accumulate and clip_norm out.")
+        if self.capture and self.clip_value is not None and not self.step_in_backward:
+            problems.append("capture clips by value only with step_in_backward = true.")
         if problems:
             raise ValueError(listed(problems))
         return self
@@ -344,6 +350,11 @@ class Recipe(Section):
             problems.append(
                 "fp16 looks for overflow before it steps, when the backward pass is done: use precision bf16 or fp32, "
                 "or set training.step_in_backward = false."
+            )
+        if self.training.capture and (self.precision == "fp16" or self.device in ("cpu", "mps")):
+            problems.append(
+                'training.capture needs CUDA, and precision "bf16" or "fp32": fp16 reads overflow on the host in every '
+                "step. Set training.capture = false."
             )
         if self.training.offload and self.device == "cpu":
             problems.append(

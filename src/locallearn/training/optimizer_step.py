@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn, optim
 
+from locallearn.engine.captured_step import CapturedStep
 from locallearn.engine.offload import Offload
 from locallearn.engine.step_in_backward import StepInBackward
 from locallearn.engine.step_listener import NOBODY, StepListener
@@ -42,6 +43,7 @@ class OptimizerStep:
         self.scaler = self._scaler() if recipe.precision == "fp16" else None
         self.steps_in_backward = recipe.training.step_in_backward
         self.listener = self._listener()
+        self.captured: CapturedStep | None = None
 
     def add(self, inputs: Tensor, targets: Tensor, share: float) -> list[LocalOutput]:
         """Add one batch's gradients.
@@ -55,6 +57,8 @@ class OptimizerStep:
             Every window's output with logits; losses are unscaled.
         """
         with precision_context(self.recipe.precision, self.device):
+            if self.recipe.training.capture:
+                return self._captured(inputs, targets)(inputs, targets)
             return self.model.local_backward(
                 inputs, targets, keep_logits=True, scales=self._scales(share), listener=self.listener
             )
@@ -65,6 +69,8 @@ class OptimizerStep:
         Returns:
             Windows whose part of the step was skipped because fp16 overflowed.
         """
+        if self.captured is not None:
+            return []
         skipped = self.scaler.unscale() if self.scaler else []
         if not self.steps_in_backward:
             self._step()
@@ -79,6 +85,15 @@ class OptimizerStep:
             A context manager; nothing happens where idle blocks are not offloaded.
         """
         return self.listener.resident() if isinstance(self.listener, Offload) else nullcontext()
+
+    def _captured(self, inputs: Tensor, targets: Tensor) -> CapturedStep:
+        # The first batch is of full size, unless there is no other.
+        if self.captured is None:
+            stepping = self.listener if isinstance(self.listener, StepInBackward) else None
+            self.captured = CapturedStep(
+                self.model, self.optimizer, inputs, targets, step_in_backward=stepping, keep_logits=True
+            )
+        return self.captured
 
     def _listener(self) -> StepListener:
         training = self.recipe.training

@@ -56,7 +56,7 @@ def step_cost(recipe: Recipe) -> StepCost:
         The cost of a full batch, accumulation apart; blocks that the recipe offloads are counted as well.
     """
     precision = "bf16" if recipe.precision == "fp16" else recipe.precision
-    training = recipe.training.model_copy(update={"offload": False})
+    training = recipe.training.model_copy(update={"offload": False, "capture": False})
     apart = {"title": "", "seed": 0, "seeds": 1, "device": "cpu", "data": None, "channels_last": False}
     apart["training"] = training
     return _counted(dumped(recipe.model_copy(update=apart | {"precision": precision})))
