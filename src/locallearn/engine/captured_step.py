@@ -168,6 +168,8 @@ def _check(
 
 
 def _reads_its_counter(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.momentum is None and (
-        module.track_running_stats
+    return (
+        isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+        and module.momentum is None
+        and (module.track_running_stats)
     )

@@ -262,7 +262,7 @@ class TrainingSection(Section):
         if self.offload and not self.step_in_backward:
             problems.append("offload sends blocks away once they are stepped: set step_in_backward = true with it.")
         if self.capture and (self.offload or self.accumulate > 1 or self.clip_norm is not None):
-            problems.append("capture replays a step of one batch on the device: leave offload, accumulate and clip_norm out.")
+            problems.append("capture replays a step of one batch: leave offload, accumulate and clip_norm out.")
         if self.capture and self.clip_value is not None and not self.step_in_backward:
             problems.append("capture clips by value only with step_in_backward = true.")
         if problems:
