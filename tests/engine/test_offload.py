@@ -15,6 +15,7 @@ from conformance.models import assert_same
 from engine.test_step_in_backward import KINDS, assert_equal_optimizers, batch, model_of, model_with_shared_end, plain
 from locallearn.engine.host_copies import HostCopies
 from locallearn.planning.bytes_alive import BytesAlive
+from small_networks import residual
 
 METHODS = ["dgl", "man", "mlaan", "infopro", "man before the step", "shared end"]
 
@@ -187,6 +188,14 @@ def test_fake_tensors_are_refused():
         stepping = ll.StepInBackward(model, optim.SGD(model.parameters()))
         with pytest.raises(ll.InputError, match="Fake tensors are nowhere"):
             ll.Offload(stepping)
+
+
+def test_heads_that_run_together_are_refused():
+    blocks = ll.partition(residual(3, dtype=torch.float32), torch.zeros(2, 3, 8, 8), num_blocks=4)
+    execution = ll.Execution(group_heads=True)
+    model = ll.LocalModel(blocks, ll.DGL(), ll.Classification(3), execution=execution)
+    with pytest.raises(ll.InputError, match="leave it off, or do not offload"):
+        ll.Offload(ll.StepInBackward(model, optim.SGD(model.parameters())))
 
 
 @pytest.mark.gpu

@@ -33,7 +33,7 @@ class Offload(StepListener):
         device: The device, where the model is not there (any more).
 
     Raises:
-        InputError: The model's tensors are not real ones.
+        InputError: The model's tensors are not real ones, or its heads run together.
 
     Example:
         >>> import locallearn as ll, torch
@@ -53,6 +53,11 @@ class Offload(StepListener):
         parameters = list(model.parameters())
         if any(isinstance(parameter, FakeTensor) for parameter in parameters):
             raise InputError("Fake tensors are nowhere and cannot be moved: offload a model of real ones.")
+        if model.execution.group_heads:
+            raise InputError(
+                "group_heads=True runs the heads of many blocks together, which must then all be on the device: leave "
+                "it off, or do not offload."
+            )
         self.stepping = stepping
         self._copies = HostCopies(device or parameters[0].device)
         self._groups = {p: group for group in stepping.optimizer.param_groups for p in group["params"]}
