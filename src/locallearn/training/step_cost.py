@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from locallearn.datasets.registry import find_spec
-from locallearn.planning.bytes_alive import held_by, peak_bytes
+from locallearn.planning.step_meter import StepMeter, measure
 from locallearn.precision import precision_context
 from locallearn.recipes import checked, dumped
 from locallearn.training import optimizer as optimizers
@@ -73,14 +72,12 @@ def _counted(settings: str) -> StepCost:
         optimizer = optimizers.build(model.parameter_groups(), recipe.training)
         stepping = OptimizerStep(model, optimizer, recipe, torch.device("cpu"))
 
-        def step() -> None:
+        def step(_: StepMeter) -> None:
             stepping.add(torch.empty(size, *spec.shape), torch.empty(size, dtype=torch.long), 1)
             stepping.finish()
 
-        peak = peak_bytes(step, lambda: held_by(model, optimizer))
-        with FlopCounterMode(display=False) as counter:
-            step()
-    return StepCost(peak, counter.get_total_flops())
+        measured = measure(step, model, optimizer)
+    return StepCost(measured.peak.total, measured.total_flops)
 
 
 def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
