@@ -22,15 +22,18 @@ class Execution:
             and take the weight's gradient first.
         compile: Compile modules that several blocks have in common, and the heads, with `torch.compile`.
         group_heads: Run heads that are equal but for their weights together, after the blocks that they read.
+        count_batches: `"each"`: every BatchNorm adds to its counter of batches when it is called; `"together"`: one
+            operation adds to all counters at the end of a step.
 
     Raises:
-        InputError: A field names none of its rules, or `lean` meets `compile`.
+        InputError: A field names none of its rules, or `lean` or `count_batches="together"` meets `compile`.
     """
 
     recompute: Literal["nothing", "branches", "blocks"] = "nothing"
     lean: Literal["off", "in_place", "recompute"] = "off"
     compile: bool = False
     group_heads: bool = False
+    count_batches: Literal["each", "together"] = "each"
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -38,6 +41,11 @@ class Execution:
             raise InputError(
                 f"lean={self.lean!r} replaces the backward passes of single operators, and torch.compile fuses "
                 "operators and writes backward passes of its own. Choose one: lean='off' or compile=False."
+            )
+        if self.compile and self.count_batches == "together":
+            raise InputError(
+                "count_batches='together' takes counters out of modules for a step, which torch.compile would compile "
+                "anew. Choose one: count_batches='each' or compile=False."
             )
 
 

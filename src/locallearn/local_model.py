@@ -20,6 +20,7 @@ from locallearn.compatibility import (
     containers,
     warn_of_back_propagation,
 )
+from locallearn.engine.batch_counters import counting_together
 from locallearn.engine.gradient_flow import push_back
 from locallearn.engine.grouped_heads import equal_runs
 from locallearn.engine.lean_backward import lean_backward
@@ -191,7 +192,8 @@ class LocalModel(nn.Module):
         overlapping = any(len(segment.windows) > 1 for segment in self._segments)
         kept = keeping_compiled_graphs() if overlapping else nullcontext()
         room = room_for_kinds() if self.execution.compile else nullcontext()
-        with torch.enable_grad(), kept, room:
+        counting = counting_together(self) if self.execution.count_batches == "together" else nullcontext()
+        with torch.enable_grad(), kept, room, counting:
             for segment in self._segments:
                 self.active_window = segment.windows[0]
                 entry = activation(state).detach()

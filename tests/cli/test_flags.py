@@ -38,6 +38,7 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "execution.lean": (["in_place"], "in_place"),
     "execution.compile": ([], True),
     "execution.group-heads": ([], True),
+    "execution.count-batches": (["together"], "together"),
     "training.epochs": (["3"], 3),
     "training.batch-size": (["32"], 32),
     "training.optimizer": (["adamw"], "adamw"),

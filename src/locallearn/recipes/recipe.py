@@ -155,6 +155,8 @@ class ExecutionSection(Section):
     """Compile what several blocks have in common, and the heads."""
     group_heads: bool = False
     """Run equal heads together, which keeps the blocks they read alive."""
+    count_batches: Literal["each", "together"] = "each"
+    """Whether each BatchNorm counts its batches by an operation of its own, or all by one at the end of a step."""
 
     def build(self) -> Execution:
         """What `LocalModel` takes.
