@@ -157,6 +157,7 @@ def test_resident_brings_everything_and_sends_it_back(on_device):
         assert not host & {p.data_ptr() for p in model.parameters()}
         with offload.resident():
             assert on_device.current == whole
+        assert on_device.current == whole
         assert torch.equal(model(inputs), expected)
     assert on_device.current == 0
     assert host == {p.data_ptr() for p in model.parameters()}
