@@ -10,7 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from locallearn.lean.normalized import Normalized, per_channel
-from locallearn.lean.overwriting import in_parts, may_overwrite
+from locallearn.lean.overwriting import in_parts, may_overwrite, worth_cutting
 
 
 def lean_batch_norm(
@@ -66,7 +66,7 @@ class _LeanBatchNorm(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         needed = list(ctx.needs_input_grad[:3])
-        overwrites = may_overwrite(gradients) and needed[0]
+        overwrites = may_overwrite(gradients) and needed[0] and worth_cutting(gradients[0])
         gradient = gradients[0]
         values, weight, mean, inverse_std = ctx.saved_tensors
         norm = Normalized(values, mean, inverse_std, weight, None)
@@ -85,11 +85,8 @@ def _plain(gradient: Tensor, norm: Normalized, eps: float, mask: list[bool]) -> 
 def _overwrite(gradient: Tensor, norm: Normalized, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Turn the gradient of the result into that of the input, some rows at a time; and those of weight and bias."""
     parts = in_parts(gradient, norm.values)
-    of_weight, of_bias = torch.zeros_like(norm.mean), torch.zeros_like(norm.mean)
-    for part, values in parts:
-        sums = _plain(part, norm._replace(values=values), eps, [False, True, True])[1:]
-        of_weight += sums[0]
-        of_bias += sums[1]
+    sums = (_plain(part, norm._replace(values=values), eps, [False, True, True])[1:] for part, values in parts)
+    of_weight, of_bias = (torch.stack(found).sum(0) for found in zip(*sums, strict=True))
     count = gradient.numel() // norm.mean.numel()
     mean, scale, slope, offset = (
         per_channel(numbers, gradient)

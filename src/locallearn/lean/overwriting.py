@@ -43,9 +43,20 @@ def in_parts(*maps: Tensor) -> list[tuple[Tensor, ...]]:
     Returns:
         For each part its views of all tensors.
     """
-    first = maps[0]
-    parts = _PARTS if first.numel() * first.element_size() >= _WORTH_CUTTING else 1
+    parts = _PARTS if worth_cutting(maps[0]) else 1
     return list(zip(*(each.chunk(parts) for each in maps), strict=True))
+
+
+def worth_cutting(values: Tensor) -> bool:
+    """Whether a tensor is so large that the memory saved is worth more operations.
+
+    Args:
+        values: Any shape.
+
+    Returns:
+        True from 1 MiB on.
+    """
+    return values.numel() * values.element_size() >= _WORTH_CUTTING
 
 
 def _channels_last(gradient: Tensor) -> torch.memory_format:
