@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import vmap
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from locallearn.engine.gradient_flow import seed
 from locallearn.engine.lean_backward import LeanBackward
@@ -309,3 +311,37 @@ def test_a_frozen_convolution_holds_nothing():
     assert held == y.numel() * 4
     y.sum().backward()
     torch.testing.assert_close(x.grad, 2 * torch.autograd.grad(module(x).sum(), [x])[0])
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_equal_layers_run_together_by_vmap(recompute):
+    def layers(x, scale, kernel):
+        return F.conv2d(torch.relu(F.batch_norm(F.conv2d(x, kernel), None, None, scale, scale, True)), kernel)
+
+    torch.manual_seed(0)
+    shapes = (3, 4, 2, 5, 5), (3, 2), (3, 2, 2, 1, 1)
+    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    expected = torch.autograd.grad(vmap(layers)(*given).square().sum(), given)
+    with LeanBackward(recompute=recompute):
+        together = vmap(layers)(*given)
+    torch.testing.assert_close(torch.autograd.grad(together.square().sum(), given), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("geometry", [(2, 1, 1), (3, 0, 1), (1, 2, 2), (2, 1, 3)])
+def test_the_gradient_of_the_input_of_a_frozen_convolution_needs_its_shape_alone(geometry):
+    stride, padding, dilation = geometry
+    torch.manual_seed(0)
+    module = nn.Conv2d(4, 6, 3, stride, padding, dilation, groups=2).double().requires_grad_(False)
+    assert_lean_is_plain(module, torch.randn(2, 4, 12, 11, dtype=torch.float64), recompute=True)
+
+
+def test_what_a_pass_does_not_ask_for_is_not_computed():
+    module, x = conv_block(), torch.randn(4, 4, 9, 9, requires_grad=True)
+    counts = []
+    for context in (nullcontext(), LeanBackward(recompute=True)):
+        with context:
+            y = module(x)
+        with FlopCounterMode(display=False) as counter:
+            torch.autograd.backward(y.sum(), inputs=[x])
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1]
