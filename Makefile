@@ -27,6 +27,6 @@ tables:  ## rewrite the tables of README and benchmarks from code and result fil
 docs:  ## the documentation as HTML in docs/_build
 	uv run --group docs sphinx-build -W -b html docs docs/_build
 
-bench:  ## measure memory and time again
-	uv run python -m benchmarks.memory
-	uv run python -m benchmarks.time
+bench:  ## measure memory and time again, into runs/bench
+	uv run locallearn bench --no-time --workers 2 --out runs/bench
+	uv run locallearn bench --network resnet32 --no-memory --resume --out runs/bench

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import locallearn
+from locallearn.benchmarking.stamp import stamp
 
 RESULTS = Path(__file__).parent / "results"
-REQUIRED = ("benchmark", "command", "commit", "machine", "versions", "rows")
-
-
-def stamp() -> dict[str, Any]:
-    """Machine, versions, commit and command of this process.
-
-    Returns:
-        The head of a result file.
-    """
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(
-        describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    return {
-        "command": " ".join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
-        "commit": commit,
-        "machine": {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()},
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "locallearn": locallearn.__version__,
-        },
-    }
 
 
 def write(name: str, rows: list[dict[str, Any]], **facts: Any) -> Path:
@@ -51,15 +24,8 @@ def write(name: str, rows: list[dict[str, Any]], **facts: Any) -> Path:
         The file.
     """
     path = RESULTS / f"{name}.json"
+    command = ["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
     path.write_text(
-        json.dumps({"benchmark": name, **stamp(), **facts, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({"benchmark": name, **stamp(command), **facts, "rows": rows}, indent=1) + "\n", encoding="utf-8"
     )
     return path
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

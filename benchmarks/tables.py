@@ -7,12 +7,17 @@ import json
 import re
 import statistics
 import sys
+import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import RESULTS
 
+from locallearn.benchmarking.table import MIB, markdown, table
+
+NETWORKS = ("resnet32", "resnet110")
 ROOT = Path(__file__).parent.parent
 
 
@@ -28,61 +33,138 @@ def result(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table whose first column is text and whose others are numbers.
+def bench(network: str) -> dict[str, Any]:
+    """The result of `locallearn bench` on a network, on a CPU.
 
     Args:
-        header: Titles.
-        rows: Cells.
+        network: Its name.
 
     Returns:
-        Markdown.
+        The contents, with a dictionary of the rows under `by_key`, by name and precision.
     """
-    rule = ["---"] + ["--:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+    found = result(f"bench_{network}_cpu")
+    return found | {"by_key": {(row["row"], row["precision"]): row for row in found["rows"]}}
 
 
 def memory_summary() -> str:
-    """Peak memory of each method on both networks.
+    """Peak memory of each method on both networks, and where it is measured the time.
 
     Returns:
         Markdown.
     """
-    rows = result("memory")["rows"]
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["method"] != "backprop"))
-    by_key = {(row["network"], row["method"]): row for row in rows}
-
-    def cell(network: str, method: str) -> str:
-        row = by_key[network, method]
-        return f"{row['peak_mib']:,.0f} MiB ({row['bytes_ratio']:.0%})"
-
-    table = [[method, cell("resnet32", method), cell("resnet110", method)] for method in methods]
-    note = "Bytes alive at the peak of a training step, batch 1024, 32x32 images, fp32 ([how](benchmarks/README.md))."
-    return markdown(["", "ResNet-32, K=16", "ResNet-110, K=55"], table) + "\n\n" + note
-
-
-def memory() -> str:
-    """All memory rows, with the official code's.
-
-    Returns:
-        Markdown.
-    """
-    return markdown(
-        ["network", "K", "method", "cut of", "MiB", "of plain", "operations of plain", "official code, MiB"],
-        [
-            [
-                row["network"],
-                str(row["num_blocks"]),
-                row["method"],
-                row["cut"],
-                f"{row['peak_mib']:.1f}",
-                f"{row['bytes_ratio']:.3f}",
-                f"{row['flops_ratio']:.2f}",
-                "" if row["official_mib"] is None else f"{row['official_mib']:.1f}",
-            ]
-            for row in result("memory")["rows"]
-        ],
+    found = [bench(network) for network in NETWORKS]
+    names = list(dict.fromkeys(row["row"] for each in found for row in each["rows"] if row["row"] != "backprop"))
+    rows = [[name, *(_alive(each, name) for each in found), _time_ratio(found[0], name)] for name in names]
+    kept = [row[: 4 if any(row[3] for row in rows) else 3] for row in rows if any(row[1:])]
+    note = (
+        "Bytes alive at the peak of a training step, batch 1024, 32x32 images, fp32; time of a step of ResNet-32 on a "
+        "CPU over plain PyTorch's ([how](benchmarks/README.md))."
     )
+    return markdown(["", "ResNet-32, K=16", "ResNet-110, K=55", "time"][: len(kept[0])], kept) + "\n\n" + note
+
+
+def _alive(found: dict[str, Any], name: str) -> str:
+    memory = found["by_key"].get((name, "fp32"), {}).get("memory") or {}
+    if memory.get("bytes_alive") is None:
+        return ""
+    return f"{memory['bytes_alive'] / MIB:,.0f} MiB ({memory['bytes_alive_ratio']:.0%})"
+
+
+def _time_ratio(found: dict[str, Any], name: str) -> str:
+    time = found["by_key"].get((name, "fp32"), {}).get("time") or {}
+    return f"{time['time_ratio']:.2f}" if time else ""
+
+
+def rows_of(network: str) -> str:
+    """Every row of a network, with all meters.
+
+    Args:
+        network: Its name.
+
+    Returns:
+        Markdown.
+    """
+    found = result(f"bench_{network}_cpu")
+    memory = found["memory"]
+    lines = [f"Memory: batch {memory['batch_size']}, {_layout(memory)}, commit {memory['commit']}."]
+    if found["time"] is not None:
+        time, machine = found["time"], found["time"]["machine"]
+        lines.append(
+            f"Time: batch {time['batch_size']}, {_layout(time)}, {time['rounds']} rounds, {machine['processor']}, "
+            f"{machine['threads']} threads, torch {time['versions']['torch']}, commit {time['commit']}."
+        )
+    return "\n".join(lines) + "\n\n" + table(found)
+
+
+def _layout(section: dict[str, Any]) -> str:
+    return "channels-last" if section["channels_last"] else "contiguous"
+
+
+def official() -> str:
+    """Bytes alive beside those of the authors' released codes.
+
+    Returns:
+        Markdown.
+    """
+    figures = published()["official"]
+    rows = []
+    for network in NETWORKS:
+        ours = bench(network)["by_key"]
+        for name, mib in figures[network].items():
+            if (name, "fp32") not in ours:
+                continue
+            alive = ours[name, "fp32"]["memory"]["bytes_alive"] / MIB
+            rows.append([network, name, f"{alive:.1f}", f"{mib:.1f}", f"{alive / mib:.2f}"])
+    return markdown(["network", "row", "ours, MiB", "released code, MiB", "ours over theirs"], rows)
+
+
+def savings() -> str:
+    """What papers say is saved on CIFAR-10 beside what we save, by each meter there is.
+
+    Returns:
+        Markdown.
+    """
+    rows = []
+    for saving in published()["saving"]:
+        ours = bench(saving["network"])["by_key"]
+        cuda = _cuda(saving["network"])
+        for name in saving["rows"]:
+            memory = ours.get((name, "fp32"), {}).get("memory") or {}
+            peak = cuda.get((name, "fp32"), {}).get("memory") or {}
+            rows.append(
+                [
+                    saving["network"],
+                    saving["method"],
+                    f"{saving['gigabytes']:.2f}",
+                    f"{saving['percent']:.1f} %",
+                    name,
+                    _saved(memory.get("bytes_saved_ratio")),
+                    _saved(memory.get("bytes_alive_ratio")),
+                    _saved(peak.get("cuda_peak_ratio")),
+                    saving["source"],
+                ]
+            )
+    header = ["network", "paper's method", "GB", "saved", "our row"]
+    return markdown([*header, "bytes saved", "bytes alive", "CUDA peak", "source"], rows)
+
+
+def _cuda(network: str) -> dict[tuple[str, str], dict[str, Any]]:
+    if not (RESULTS / f"bench_{network}_cuda.json").exists():
+        return {}
+    return {(row["row"], row["precision"]): row for row in result(f"bench_{network}_cuda")["rows"]}
+
+
+def _saved(ratio: float | None) -> str:
+    return "not measured" if ratio is None else f"{1 - ratio:.1%}".replace("%", " %")
+
+
+def published() -> dict[str, Any]:
+    """Figures of papers and of released code.
+
+    Returns:
+        The contents of `published.toml`.
+    """
+    return tomllib.loads((Path(__file__).parent / "published.toml").read_text(encoding="utf-8"))
 
 
 TIMED = ("network", "K", "batch", "layout", "method", "seconds", "over plain", "quartiles")
@@ -100,21 +182,6 @@ def _timed(row: dict[str, Any]) -> list[str]:
         f"{row['time_ratio']:.2f}",
         " - ".join(f"{value:.2f}" for value in row["quartiles"]),
     ]
-
-
-def time() -> str:
-    """All time rows.
-
-    Returns:
-        Markdown.
-    """
-    found = result("time_cpu")
-    table = markdown(
-        list(TIMED),
-        [_timed(row) for row in found["rows"]],
-    )
-    machine = found["machine"]
-    return f"{machine['processor']}, {machine['threads']} threads, torch {found['versions']['torch']}.\n\n{table}"
 
 
 def windows() -> str:
@@ -196,8 +263,10 @@ def methods() -> str:
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"memory": memory_summary, "methods": methods},
     "benchmarks/README.md": {
-        "memory": memory,
-        "time": time,
+        "resnet32": partial(rows_of, "resnet32"),
+        "resnet110": partial(rows_of, "resnet110"),
+        "official": official,
+        "savings": savings,
         "windows": windows,
         "training": training,
         "learning_check": learning_check,

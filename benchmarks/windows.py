@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import locallearn as ll
-from locallearn.training.step_cost import timed
+from locallearn.benchmarking.turns import in_turns, ratios
 
 METHODS: dict[str, ll.Method] = {
     "mlaan": ll.MLAAN(),
@@ -113,12 +113,12 @@ def compared(pair: list[ll.LocalModel], inputs: Tensor, targets: Tensor, rounds:
         partial(pair[0].local_backward, inputs, targets),
         partial(recomputing_backward, pair[1], inputs, targets),
     ]
-    ours, plain = zip(*([timed(step, inputs.device) for step in steps] for _ in range(rounds + 1)), strict=True)
-    ratios = [one / other for one, other in zip(ours[1:], plain[1:], strict=True)]
+    ours, plain = in_turns(steps, inputs.device, rounds=rounds)
+    lower, middle, upper = ratios(ours, plain)
     return {
-        "seconds": round(statistics.median(ours[1:]), 4),
-        "time_ratio": round(statistics.median(ratios), 4),
-        "quartiles": [round(value, 4) for value in statistics.quantiles(ratios)[::2]],
+        "seconds": round(statistics.median(ours), 4),
+        "time_ratio": round(middle, 4),
+        "quartiles": [round(lower, 4), round(upper, 4)],
         "flops_ratio": round(flops(steps[0]) / flops(steps[1]), 4),
         "rounds": rounds,
     }

@@ -19,6 +19,7 @@ LEVELS = [
     {"averaging", "compatibility"},
     {"methods", "local_model"},
     {"recipes", "planning"},
+    {"benchmarking"},
     {"training"},
     {"cli"},
     {"__init__", "__main__"},

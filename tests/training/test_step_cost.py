@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import torch
-
-from locallearn.training.step_cost import _counted, step_cost, timed
+from locallearn.training.step_cost import _counted, step_cost
 from training.tiny_runs import recipe
 
 
@@ -15,12 +13,3 @@ def test_a_step_is_counted_without_data_and_once_for_all_seeds(tmp_path):
     assert step_cost(recipe(method={"name": "backprop"})).peak_bytes != cost.peak_bytes
     assert step_cost(recipe(training={"batch_size": 100})).peak_bytes < cost.peak_bytes
     assert _counted.cache_info().misses == 3
-
-
-def test_timing_waits_for_any_accelerator(monkeypatch):
-    waited = []
-    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
-    timed(lambda: None, torch.device("cpu"))
-    assert waited == []
-    timed(lambda: None, torch.device("xpu"))
-    assert waited == [torch.device("xpu")] * 2

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from locallearn.errors import InputError, TrainingStopped
 
-VERBS = ("train", "compare", "evaluate", "export", "plan", "ls", "show", "check-data")
+VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "ls", "show", "check-data")
 
 
 def run() -> None:
@@ -63,7 +65,7 @@ def _dispatch(argv: Sequence[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {verb:<12}{(_module(verb).__doc__ or '').splitlines()[0]}" for verb in VERBS]
+    lines = [f"  {verb:<12}{_first_line(verb)}" for verb in VERBS]
     return "\n".join(
         [
             "usage: locallearn VERB ...",
@@ -77,8 +79,21 @@ def _help() -> str:
     )
 
 
+def _first_line(verb: str) -> str:
+    # Read, not imported: what a verb needs may be missing.
+    source = Path(__file__).with_name(f"{verb.replace('-', '_')}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
 def _module(verb: str) -> ModuleType:
-    return importlib.import_module(f"locallearn.cli.{verb.replace('-', '_')}")
+    try:
+        return importlib.import_module(f"locallearn.cli.{verb.replace('-', '_')}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "locallearn":
+            raise
+        raise InputError(
+            f"locallearn {verb} needs {error.name}, which is not installed: pip install {error.name}."
+        ) from None
 
 
 def _told(message: str, code: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import statistics
-import time
 import tomllib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from locallearn.benchmarking.turns import in_turns
 from locallearn.datasets.registry import find_spec
 from locallearn.planning.step_meter import StepMeter, measure
 from locallearn.precision import precision_context
@@ -101,36 +101,11 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
     inputs, targets = torch.rand(size, *spec.shape, device=device), torch.randint(len(spec.classes), (size,)).to(device)
     if recipes[0].channels_last:
         inputs = inputs.to(memory_format=torch.channels_last)
-    times: list[list[float]] = [[] for _ in range(1 + len(recipes))]
     with memory_explained("while steps were timed", remedy="Give a smaller --batch-size.", device=device):
         sides = [_plain(recipes[0], inputs, targets), *(_local(recipe, inputs, targets) for recipe in recipes)]
-        for _ in range(rounds + 1):
-            for side, record in zip(sides, times, strict=True):
-                record.append(timed(side, device))
-    plain, *ours = (statistics.median(record[1:]) for record in times)
+        times = in_turns(sides, device, rounds=rounds)
+    plain, *ours = (statistics.median(record) for record in times)
     return [time / plain for time in ours]
-
-
-def timed(step: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a step takes, with the device's own work.
-
-    Args:
-        step: What to run once.
-        device: Where it runs.
-
-    Returns:
-        Seconds.
-    """
-    _wait_for(device)
-    start = time.perf_counter()
-    step()
-    _wait_for(device)
-    return time.perf_counter() - start
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def _spec(recipe: Recipe) -> DatasetSpec:
