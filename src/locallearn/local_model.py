@@ -21,7 +21,7 @@ from locallearn.compatibility import (
     warn_of_back_propagation,
 )
 from locallearn.engine.batch_counters import counting_together
-from locallearn.engine.gradient_flow import push_back
+from locallearn.engine.gradient_flow import add_to, push_back
 from locallearn.engine.grouped_heads import equal_runs
 from locallearn.engine.lean_backward import lean_backward
 from locallearn.engine.moving_averages import MovingAverages
@@ -265,17 +265,13 @@ class LocalModel(nn.Module):
         (gradient,) = stream
         if continues:
             push_back(run.output, stream, inputs=[run.entry], retain_graph=True)
-        if run.gradient is None:
-            run.gradient = gradient
-        else:
-            run.gradient = run.gradient.add_(gradient)
+        add_to(run.gradient, gradient, spare=True)
         del gradient, stream
         if is_last:
-            summed, run.gradient = [run.gradient], None
             blocks = range(run.segment.start, run.segment.stop)
             parameters = [p for block in blocks for p in self.block_parameters(block) if p.requires_grad]
             if parameters:
-                push_back(run.output, summed, inputs=parameters)
+                push_back(run.output, run.gradient, inputs=parameters)
 
     def after_step(self) -> None:
         """Update the moving averages; call after every `optimizer.step()`. Does nothing for methods that have none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,56 @@ class _Seed(torch.autograd.Function):
         return ctx.stash.pop(), None
 
 
+class _Catch(torch.autograd.Function):
+    """Passes a tensor on and keeps its gradient as it comes; `.grad` would write out repeated numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, caught: list[Tensor]) -> Tensor:
+        ctx.caught = caught
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
+        add_to(ctx.caught, gradients[0])
+        return None, None
+
+
+def caught(values: Tensor, stash: list[Tensor]) -> Tensor:
+    """A tensor to compute with, whose gradient lands in a list.
+
+    Args:
+        values: Any tensor; its graph, if any, is left out.
+        stash: Gets the gradient as its only entry, the sum over all backward passes.
+
+    Returns:
+        The same values.
+    """
+    return cast(Tensor, _Catch.apply(values.detach().requires_grad_(), stash))
+
+
+def add_to(stash: list[Tensor], gradient: Tensor, *, spare: bool = False) -> None:
+    """Add a gradient to the one that a list holds, in place where there is memory for every number.
+
+    Args:
+        stash: Empty, or holds one gradient, which nobody else may need any more.
+        gradient: The other; kept itself if the list is empty.
+        spare: Whether nobody else needs `gradient` either.
+    """
+    if not stash:
+        stash.append(gradient)
+    elif not _repeats(stash[0]):
+        stash[0].add_(gradient)
+    elif spare and not _repeats(gradient):
+        stash[0] = gradient.add_(stash[0])
+    else:
+        stash[0] = stash[0] + gradient
+
+
+def _repeats(values: Tensor) -> bool:
+    """Whether one number in memory stands for several, as in the gradient of a mean."""
+    return any(stride == 0 and size > 1 for stride, size in zip(values.stride(), values.shape, strict=True))
+
+
 def push_back(
     output: Tensor, stash: list[Tensor], *, inputs: Sequence[Tensor] | None = None, retain_graph: bool = False
 ) -> None:
@@ -37,6 +87,8 @@ def push_back(
     if not output.requires_grad:
         stash.clear()
         return
+    if _repeats(stash[-1]):
+        stash.append(torch.empty_like(output).copy_(stash.pop()))
     with outside_autocast(output):
         torch.autograd.backward(seed(output, stash), inputs=inputs, retain_graph=retain_graph)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from locallearn.engine.gradient_flow import outside_autocast, seed
+from locallearn.engine.gradient_flow import caught, outside_autocast, seed
 from locallearn.engine.grouped_heads import scored_together
 from locallearn.engine.lean_backward import Lean, lean_backward, lean_parts
 from locallearn.errors import InputError
@@ -35,6 +35,7 @@ class Score:
     loss: Tensor | None = None
     terms: dict[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+    gradient: list[Tensor] = field(default_factory=list)
 
     def factor(self, part: Part) -> Tensor:
         """Gradient of the window's scaled loss by a part's.
@@ -61,25 +62,21 @@ class Score:
         self.loss = summand if self.loss is None else self.loss + summand
         self.logits = part.logits if self.keep_logits and part.logits is not None else self.logits
 
-    def result(self, leaf: Tensor) -> tuple[LocalOutput, list[Tensor]]:
-        """The report, and the gradient of the features.
-
-        Args:
-            leaf: The features, which are left without gradient.
+    def result(self) -> LocalOutput:
+        """The report.
 
         Returns:
-            What to report, and the gradient in a list that its user empties.
+            What to report of the window.
 
         Raises:
             InputError: No part depends on the features.
         """
-        if self.loss is None or leaf.grad is None:
+        if self.loss is None or not self.gradient:
             raise InputError(
                 f"The objective of window {self.window} gives its features no gradient; it must yield at least one "
                 "part that depends on them."
             )
-        gradient, leaf.grad = leaf.grad, None
-        return LocalOutput(self.loss, self.terms, self.logits), [gradient]
+        return LocalOutput(self.loss, self.terms, self.logits)
 
 
 def back_propagated(
@@ -100,7 +97,7 @@ def back_propagated(
     Raises:
         InputError: No part of the objective depends on the features.
     """
-    leaf = features.detach().requires_grad_()
+    leaf = caught(features, score.gradient)
     with lean_backward(lean):
         prepared = objective.prepare(leaf)
     stash: list[Tensor] = []
@@ -117,7 +114,7 @@ def back_propagated(
         del read
         with outside_autocast(leaf):
             torch.autograd.backward(entry)
-    return score.result(leaf)
+    return score.result(), score.gradient
 
 
 def back_propagated_together(
@@ -138,7 +135,7 @@ def back_propagated_together(
     Raises:
         InputError: See `back_propagated`.
     """
-    leaves = [values.detach().requires_grad_() for values in features]
+    leaves = [caught(values, score.gradient) for values, score in zip(features, scores, strict=True)]
     with lean_backward(lean):
         found = scored_together(objectives, leaves, batch)
     pairs = [(part, score) for parts, score in zip(found, scores, strict=True) for part in parts]
@@ -146,4 +143,4 @@ def back_propagated_together(
         torch.autograd.backward([part.loss for part, _ in pairs], [score.factor(part) for part, score in pairs])
     for part, score in pairs:
         score.note(part)
-    return [score.result(leaf) for score, leaf in zip(scores, leaves, strict=True)]
+    return [(score.result(), score.gradient) for score in scores]

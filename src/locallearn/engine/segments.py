@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ class Pass:
     segment: Segment
     entry: Tensor
     output: Tensor
-    gradient: Tensor | None = None
+    gradient: list[Tensor] = field(default_factory=list)
 
 
 def segments(windows: Sequence[Window]) -> tuple[Segment, ...]:
