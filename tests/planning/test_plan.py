@@ -49,7 +49,13 @@ def test_the_peak_is_that_of_real_tensors(name):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16"}, {"optimizer": "adamw"}, {"execution": ll.Execution(recompute="blocks")}]
+    "changes",
+    [
+        {"precision": "bf16"},
+        {"optimizer": "adamw"},
+        {"step_in_backward": True},
+        {"execution": ll.Execution(recompute="blocks")},
+    ],
 )
 def test_so_it_is_with_other_settings(changes):
     found = planned(method=ll.MAN(), num_blocks=4, **changes)

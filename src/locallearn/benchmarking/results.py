@@ -68,7 +68,8 @@ def _described(row: Row, setting: Setting) -> dict[str, Any]:
             field.name: getattr(row.execution, field.name)
             for field in dataclasses.fields(row.execution)
             if getattr(row.execution, field.name) != getattr(PLAIN, field.name)
-        },
+        }
+        | ({"step_in_backward": True} if row.step_in_backward else {}),
         "cut": None if row.method is None else own_cut,
         "memory": None,
         "time": None,

@@ -29,6 +29,7 @@ class Row:
         method: How blocks learn; None for plain PyTorch on the untouched network.
         execution: How the method's steps are carried out.
         cut: Whose published cuts, where the network has any.
+        step_in_backward: Whether the optimizer steps block by block, see `StepInBackward`.
         segments: Cut by memory into few blocks, 1.6 times the root of the number of units, as suits checkpointing.
         micro_batches: Plain PyTorch: parts of the batch whose gradients are added up.
         memory_budget: Plain PyTorch under `torch.compile`: share of the activations that it may keep.
@@ -39,6 +40,7 @@ class Row:
     method: Method | None = None
     execution: Execution = PLAIN
     cut: str = "auglocal"
+    step_in_backward: bool = False
     segments: bool = False
     micro_batches: int = 1
     memory_budget: float | None = None
@@ -73,6 +75,7 @@ _METHODS = (
     Row(name="dgl, lean recompute", method=DGL(), execution=_LEAN),
     Row(name="dgl, compiled", method=DGL(), execution=Execution(compile=True)),
     Row(name="dgl, heads grouped", method=DGL(), execution=Execution(group_heads=True)),
+    Row(name="dgl, step in backward", method=DGL(), step_in_backward=True),
     Row(name="predsim", method=PredSim()),
     Row(name="predsim, lean in_place", method=PredSim(), execution=_IN_PLACE),
     Row(name="predsim, lean recompute", method=PredSim(), execution=_LEAN),
@@ -83,6 +86,12 @@ _METHODS = (
     Row(name="dgl+man, blocks recomputed", method=MAN(), execution=_BLOCKS),
     Row(name="dgl+man, MAN++ head", method=MAN(DGL(head="man"))),
     Row(name="dgl+man, MAN++ head, blocks recomputed", method=MAN(DGL(head="man")), execution=_BLOCKS),
+    Row(
+        name="dgl+man, MAN++ head, blocks recomputed, step in backward",
+        method=MAN(DGL(head="man")),
+        execution=_BLOCKS,
+        step_in_backward=True,
+    ),
     Row(name="infopro+man", method=MAN(_INFOPRO), cut="man"),
     Row(name="infopro+man, blocks recomputed", method=MAN(_INFOPRO), cut="man", execution=_BLOCKS),
     Row(name="mlaan", method=MLAAN(), cut="mlaan"),

@@ -146,7 +146,7 @@ def build(row: Row, setting: Setting, form: BatchForm) -> Step:
         normalization=((0.5,) * channels, (0.25,) * channels),
         execution=row.execution,
     )
-    return LocalStep(_laid_out(model, form), **common)
+    return LocalStep(_laid_out(model, form), step_in_backward=row.step_in_backward, **common)
 
 
 def _laid_out(module: AnyModule, form: BatchForm) -> AnyModule:

@@ -148,10 +148,15 @@ def _rows(options: StepOptions, values: argparse.Namespace, argv: Sequence[str])
 
     rows = ROWS
     if _given(argv, "--method"):
-        own = Row(name=_name(options), method=options.method, execution=options.execution)
+        own = Row(
+            name=_name(options),
+            method=options.method,
+            execution=options.execution,
+            step_in_backward=options.step_in_backward,
+        )
         rows = (*RIVALS, *in_all_precisions([own]))
-    elif any(word.startswith(("--execution.", "--method.")) for word in argv):
-        raise InputError("Fields of --method and --execution belong to a method: give --method too.")
+    elif any(word.startswith(("--execution.", "--method.", "--step-in-backward")) for word in argv):
+        raise InputError("Fields of --method and --execution, and --step-in-backward, need a method: give --method.")
     if values.rows is not None:
         rows = selected(rows, values.rows)
     precisions = (options.precision,) if _given(argv, "--precision") else PRECISIONS
@@ -169,6 +174,7 @@ def _name(options: StepOptions) -> str:
     if options.execution != Execution():
         fields = vars(options.execution)
         parts += [f"{name} {value}" for name, value in fields.items() if value != getattr(Execution(), name)]
+    parts += ["step in backward"] * options.step_in_backward
     return ", ".join(parts)
 
 

@@ -77,6 +77,7 @@ def _planned(options: StepOptions, budget: str | None) -> Plan:
         optimizer=options.optimizer,
         channels_last=options.channels_last,
         execution=options.execution,
+        step_in_backward=options.step_in_backward,
         device=options.device,
         normalization=((0.5,) * channels, (0.25,) * channels),
     )

@@ -34,6 +34,7 @@ class StepOptions:
         preset: Whose published cuts.
         split_points: Modules after which to cut.
         execution: How the step is carried out.
+        step_in_backward: Whether the optimizer steps block by block.
         precision: Arithmetic of the forward passes.
         optimizer: What updates the weights.
         channels_last: Whether images lie in memory channel by channel of each pixel.
@@ -51,6 +52,7 @@ class StepOptions:
     preset: str | None
     split_points: tuple[str, ...] | None
     execution: Execution
+    step_in_backward: bool
     precision: Literal["fp32", "bf16"]
     optimizer: Literal["sgd", "adamw"]
     channels_last: bool
@@ -119,6 +121,7 @@ def add_step_flags(
     add("--precision", type=_one_of("fp32", "bf16"), default="fp32", help="fp32 or bf16 (fp32)")
     add("--optimizer", type=_one_of("sgd", "adamw"), default="sgd", help="sgd with momentum, or adamw (sgd)")
     add("--channels-last", action="store_true", help="keep images channels-last")
+    add("--step-in-backward", action="store_true", help="step the optimizer block by block, freeing gradients")
     add("--device", default="cpu", help="cpu, cuda or another device of PyTorch (cpu)")
     for field in dataclasses.fields(Execution):
         _add_field(parser, f"execution.{field.name}", get_type_hints(Execution)[field.name], field.default)

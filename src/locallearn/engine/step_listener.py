@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 
 class StepListener:
     """Does nothing; override what is of interest.
@@ -32,6 +34,32 @@ class StepListener:
         Args:
             index: The window, counted from 0.
         """
+
+
+class Several(StepListener):
+    """Tells others, in order.
+
+    Args:
+        *listeners: Who is told.
+    """
+
+    def __init__(self, *listeners: StepListener) -> None:
+        self.listeners = listeners
+
+    @override
+    def before_block(self, index: int) -> None:
+        for listener in self.listeners:
+            listener.before_block(index)
+
+    @override
+    def before_objective(self, index: int) -> None:
+        for listener in self.listeners:
+            listener.before_objective(index)
+
+    @override
+    def after_window(self, index: int) -> None:
+        for listener in self.listeners:
+            listener.after_window(index)
 
 
 NOBODY = StepListener()

@@ -140,6 +140,7 @@ def plan(
     optimizer: Literal["sgd", "adamw"] = "sgd",
     channels_last: bool = False,
     execution: Execution = PLAIN,
+    step_in_backward: bool = False,
     device: str = "cpu",
     normalization: Normalization | None = None,
 ) -> Plan:
@@ -160,6 +161,7 @@ def plan(
         optimizer: SGD with momentum, or AdamW.
         channels_last: Whether images lie channels-last in memory.
         execution: How the step is carried out; compiled modules are counted as if they were not.
+        step_in_backward: Whether the optimizer steps block by block, see `StepInBackward`.
         device: Whose operators to count; those of an accelerator only where there is one.
         normalization: See `LocalModel`.
 
@@ -180,6 +182,7 @@ def plan(
     rehearsal = Rehearsal(network, input_shape, task, device=_device(device), channels_last=channels_last)
     setting = Setting(
         method=method, batch_size=batch_size, execution=execution, precision=precision, optimizer=optimizer,
+        step_in_backward=step_in_backward,
         normalization=normalization,
     )  # fmt: skip
     if limit is not None and num_blocks is None and split_points is None:
@@ -196,6 +199,7 @@ def plan(
         settings={
             "precision": precision, "optimizer": optimizer, "channels_last": channels_last, "device": device,
             "execution": dataclasses.asdict(execution),
+            "step_in_backward": step_in_backward,
         },
         units=len(blocks.units),
         sizes=tuple(len(info.units) for info in blocks.infos),

@@ -38,6 +38,7 @@ class Setting:
         precision: Arithmetic of the forward passes.
         optimizer: What updates the weights.
         normalization: See `LocalModel`.
+        step_in_backward: Whether the optimizer steps block by block, see `StepInBackward`.
     """
 
     method: Method
@@ -46,6 +47,7 @@ class Setting:
     precision: Literal["fp32", "bf16"] = "fp32"
     optimizer: Literal["sgd", "adamw"] = "sgd"
     normalization: Normalization | None = None
+    step_in_backward: bool = False
 
 
 class _Parts(StepListener):
@@ -195,7 +197,10 @@ class Rehearsal:
             model = LocalModel(
                 blocks, setting.method, self.task, normalization=setting.normalization, execution=execution
             )
-            step = LocalStep(model, optimizer=setting.optimizer, precision=setting.precision)
+            step = LocalStep(
+                model, optimizer=setting.optimizer, precision=setting.precision,
+                step_in_backward=setting.step_in_backward,
+            )  # fmt: skip
 
             def listened(inputs: Tensor, targets: Tensor, meter: StepMeter) -> None:
                 step.listener = _Parts(model, meter)
@@ -254,7 +259,7 @@ class Rehearsal:
         """
         pieces = self.cut_at([1] * len(self.whole.units))
         execution = Execution(recompute="blocks")
-        return self.local(pieces, replace(setting, method=Backprop(), execution=execution))[1]
+        return self.local(pieces, replace(setting, method=Backprop(), execution=execution, step_in_backward=False))[1]
 
     def _measured(self, step: Step, setting: Setting, run: Callable[[Tensor, Tensor, StepMeter], None]) -> Measurement:
         shape = (setting.batch_size, *self.input_shape)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from torch import Tensor, nn, optim
 from typing_extensions import override
 
-from locallearn.engine.step_listener import NOBODY, StepListener
+from locallearn.engine.step_in_backward import StepInBackward
+from locallearn.engine.step_listener import NOBODY, Several, StepListener
 from locallearn.local_model import LocalModel
 from locallearn.planning.bytes_alive import held_by
 from locallearn.precision import precision_context
@@ -53,6 +54,10 @@ class Step(ABC):
         """
         with precision_context(self.precision, inputs.device):
             self.backward(inputs, targets)
+        self.update()
+
+    def update(self) -> None:
+        """Step the optimizer and let go of the gradients."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -108,19 +113,25 @@ class LocalStep(Step):
     Args:
         model: What is trained.
         listener: Told how far each step has come.
+        step_in_backward: Whether the optimizer steps block by block, see `StepInBackward`.
         **settings: See `Step`.
     """
 
-    def __init__(self, model: LocalModel, *, listener: StepListener = NOBODY, **settings: Any) -> None:
+    def __init__(
+        self, model: LocalModel, *, listener: StepListener = NOBODY, step_in_backward: bool = False, **settings: Any
+    ) -> None:
         super().__init__(model, **settings)
         self.model = model
         self.listener = listener
+        self.stepping = StepInBackward(model, self.optimizer) if step_in_backward else None
 
     @override
     def backward(self, inputs: Tensor, targets: Tensor) -> None:
-        self.model.local_backward(inputs, targets, listener=self.listener)
+        listener = self.listener if self.stepping is None else Several(self.listener, self.stepping)
+        self.model.local_backward(inputs, targets, listener=listener)
 
     @override
-    def __call__(self, inputs: Tensor, targets: Tensor) -> None:
-        super().__call__(inputs, targets)
+    def update(self) -> None:
+        if self.stepping is None:
+            super().update()
         self.model.after_step()
