@@ -251,7 +251,7 @@ def test_few_blocks(num_blocks, depth, expected):
 
 def test_the_last_window_weighs_as_the_base_says():
     blocks = cut("resnet32", 16)
-    assert AugLocal(ll.PredSim(last_weight=0.01)).windows(blocks)[-1] == (13, 16, "local", 0.01, False)
+    assert AugLocal(ll.PredSim(last_weight=0.01)).windows(blocks)[-1] == (13, 16, "local", 0.01)
     assert spans(blocks, AugLocal(MLAAN(ll.DGL())))[-3:] == [(12, 13), (11, 13), (13, 16)]
     assert spans(cut("resnet32", 4), AugLocal(MLAAN(ll.DGL()), depth=11)) == [(0, 4)]
 
