@@ -49,7 +49,7 @@ def main() -> None:
         write(
             options.name,
             [row(run) for run in options.runs],
-            data="CIFAR-10: all 50,000 and 10,000 images, JPEG copy; digits: 1,437 and 360 images of scikit-learn",
+            data="CIFAR-10: a JPEG copy, training images less those held out; digits: 1,437 and 360 of scikit-learn",
         )
     )
 

@@ -37,6 +37,10 @@ class Execution:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.compile and self.group_heads:
+            raise InputError(
+                "Heads that run together are not compiled: choose Execution(compile=True) or group_heads=True."
+            )
         if self.compile and self.lean != "off":
             raise InputError(
                 f"lean={self.lean!r} replaces the backward passes of single operators, and torch.compile fuses "

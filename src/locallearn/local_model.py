@@ -208,6 +208,7 @@ class LocalModel(nn.Module):
                     listener.before_objective(index)
                     for member, (outputs[member], gradient) in self._scored(index, passes, batch, scales, keep_logits):
                         self.active_window = member
+                        listener.before_backward(member)
                         self._send_back(member, gradient, passes)
                         self._averages.after_window(member)
                         listener.after_window(member)
@@ -265,7 +266,7 @@ class LocalModel(nn.Module):
         (gradient,) = stream
         if continues:
             push_back(run.output, stream, inputs=[run.entry], retain_graph=True)
-        add_to(run.gradient, gradient, spare=True)
+        add_to(run.gradient, gradient)
         del gradient, stream
         if is_last:
             blocks = range(run.segment.start, run.segment.stop)

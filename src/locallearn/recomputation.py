@@ -81,3 +81,4 @@ class _SecondRun:
         with torch.no_grad():
             for buffer, value in zip(self._buffers, self._before, strict=True):
                 buffer.copy_(value)
+        self._before = []

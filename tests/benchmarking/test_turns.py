@@ -13,8 +13,8 @@ def test_all_sides_take_turns_and_the_warm_up_does_not_count(monkeypatch):
     order, told, ticks = [], [], iter(range(100))
     monkeypatch.setattr(turns, "timed", lambda step, _: step() or next(ticks))
     steps = [lambda: order.append("a"), lambda: order.append("b")]
-    assert in_turns(steps, CPU, rounds=2, warm_up=1, after_round=told.append) == [[2, 4], [3, 5]]
-    assert order == ["a", "b"] * 3 and told == [1, 2, 3]
+    assert in_turns(steps, CPU, rounds=2, warm_up=1, after_round=told.append) == [[3, 4], [2, 5]]
+    assert order == ["a", "b", "b", "a", "a", "b"] and told == [1, 2, 3]
 
 
 def test_the_ratio_is_the_median_of_the_rounds_ratios():

@@ -32,7 +32,7 @@ def test_a_picture_is_not_overwritten_unasked(tmp_path, capsys):
 
 
 def test_a_budget_that_does_not_fit_says_what_would_help(capsys):
-    assert main.main([*SMALL, "--num-blocks", "2", "--budget", "6MiB", "--json"]) == 0
+    assert main.main([*SMALL, "--num-blocks", "2", "--budget", "6MiB", "--json"]) == 1
     told = capsys.readouterr().out
     assert "does NOT fit into 6.0 MiB" in told and "--batch-size" in told and "--precision bf16" in told
     assert not json.loads(told.splitlines()[-1])["budget"]["fits"]

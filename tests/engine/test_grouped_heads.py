@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import functools
 from copy import deepcopy
 
 import pytest
 import torch
+from torch import nn
 
 import locallearn as ll
+from locallearn.auxiliary.reducing import ReducingHead
 from locallearn.engine.grouped_heads import equal_runs, scored_together
 from locallearn.networks import resnet20
 from small_networks import gradients
@@ -85,3 +88,41 @@ def test_windows_of_a_group_wait_for_its_last_and_are_reported_in_order():
     first = [("block", index) for index in range(4)] + [("window", index) for index in range(4)]
     assert told[:8] == first
     assert [index for kind, index in told if kind == "window"] == list(range(10))
+
+
+class Counting(ReducingHead):
+    """An ordinary BatchNorm counts its batches."""
+
+    def __init__(self, width, norm=nn.BatchNorm1d):
+        super().__init__()
+        self.norm, self.linear = norm(width), nn.Linear(width, 10)
+
+    def reduced(self, features):
+        return features.mean((2, 3))
+
+    def scored(self, reduced):
+        return self.linear(self.norm(reduced))
+
+
+class Scaled(ll.Term):
+    def forward(self, features, batch):
+        return super().forward(2 * features, batch)
+
+
+def objectives(kind, head):
+    def loss(output, batch):
+        return nn.functional.cross_entropy(output, batch.targets)
+
+    return [ll.WeightedTerms(kind("prediction", head(), loss, predicts=True)) for _ in range(3)]
+
+
+def test_only_heads_known_to_be_equal_are_grouped():
+    identity = functools.partial(Counting, 4, nn.Identity)
+    maps = [(4, 8, 8)] * 3
+    assert equal_runs(objectives(ll.Term, identity), maps) == [range(3)]
+    assert equal_runs(objectives(ll.Term, identity), [(4, 8, 8), (4, 4, 4), (4, 4, 4)]) == [range(1, 3)]
+    assert equal_runs(objectives(Scaled, identity), maps) == []
+    assert equal_runs(objectives(ll.Term, functools.partial(Counting, 4)), maps) == []
+    momenta = iter((0.1, 0.2, 0.3))
+    assert equal_runs(objectives(ll.Term, lambda: Counting(4, lambda width: nn.BatchNorm1d(
+        width, momentum=next(momenta), track_running_stats=False))), maps) == []  # fmt: skip

@@ -9,8 +9,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import vmap
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
+import locallearn as ll
 from locallearn.engine.gradient_flow import seed
 from locallearn.engine.lean_backward import LeanBackward
 from locallearn.planning.bytes_alive import BytesAlive
@@ -345,3 +347,33 @@ def test_what_a_pass_does_not_ask_for_is_not_computed():
             torch.autograd.backward(y.sum(), inputs=[x])
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1]
+
+
+class Checkpointed(nn.Module):
+    """A network's own checkpoint, which runs again in the backward pass, where no mode is entered."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return torch.relu(x + checkpoint(lambda values: self.norm(self.conv(values)), x, use_reentrant=False))
+
+
+@pytest.mark.parametrize("recompute", ["nothing", "blocks"])
+@pytest.mark.parametrize("lean", ["in_place", "recompute"])
+def test_a_checkpoint_of_the_networks_own_stays_right(lean, recompute):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), Checkpointed(), Checkpointed(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 5),
+    ).double()  # fmt: skip
+    inputs, labels = torch.rand(6, 3, 8, 8).double(), torch.arange(6) % 5
+    found = []
+    for execution in (ll.Execution(), ll.Execution(lean=lean, recompute=recompute)):
+        torch.manual_seed(1)
+        blocks = ll.partition(deepcopy(network), inputs[:2], num_blocks=2)
+        model = ll.LocalModel(blocks, ll.Backprop(), ll.Classification(5), execution=execution)
+        model.local_backward(inputs, labels)
+        found.append(gradients(model))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-12)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from dataclasses import replace
 
 import pytest
 import torch
 
 import locallearn as ll
+from locallearn.planning import budget
 from locallearn.planning.budget import fewest_blocks, judged
 from locallearn.planning.rehearsal import Rehearsal, Setting
 from small_networks import residual
@@ -80,3 +82,21 @@ def test_a_method_that_suits_no_cuts(rehearsal):
 
     with pytest.raises(ll.InputError, match="suits no cuts"):
         fewest_blocks(rehearsal, replace(SETTING, method=Never()), 1000)
+
+
+def test_fewer_blocks_are_found_though_the_model_and_most_blocks_say_no(monkeypatch):
+    class Cuts:
+        count, peaks = 17, {(1,): 9}
+
+        def __init__(self, *_):
+            pass
+
+        def least(self):
+            return 17
+
+        def fitting(self, count):
+            return (1,) * count if count in (2, 3) else None
+
+    monkeypatch.setattr(budget, "_Cuts", Cuts)
+    rehearsal = types.SimpleNamespace(cut_at=lambda sizes: sizes)
+    assert budget.fewest_blocks(rehearsal, None, 0) == (1, 1)

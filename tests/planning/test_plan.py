@@ -11,7 +11,7 @@ from torch import nn
 
 import locallearn as ll
 from locallearn.planning.bytes_alive import peak_bytes
-from locallearn.planning.rehearsal import Rehearsal
+from locallearn.planning.rehearsal import Rehearsal, segments
 from locallearn.planning.steps import LocalStep, PlainStep
 from small_networks import residual
 
@@ -26,10 +26,12 @@ def planned(**changes):
     return ll.plan(network, (3, 16, 16), **({"batch_size": 64, "normalization": IMAGES} | changes))
 
 
-def real_peak(make, shape, batch, name, *, num_blocks=None, split_points=None, execution=None, **settings):
+def real_peak(
+    make, shape, batch, name, *, num_blocks=None, split_points=None, execution=None, balance="depth", **settings
+):
     module = make()
     inputs = torch.zeros(2, *shape)
-    blocks = ll.partition(module, inputs, num_blocks=num_blocks, split_points=split_points)
+    blocks = ll.partition(module, inputs, num_blocks=num_blocks, split_points=split_points, balance=balance)
     classes = blocks.output_shape[-1]
     execution = execution or ll.Execution()
     model = ll.LocalModel(
@@ -75,9 +77,11 @@ def test_rivals_are_those_of_real_tensors():
 
     assert plain.peak_bytes == peak_bytes(whole(step), step.held)
     recompute = ll.Execution(recompute="blocks")
-    assert checkpointed.peak_bytes == real_peak(
-        network, (3, 16, 16), 64, "backprop", num_blocks=found.units, execution=recompute
+    every, few = (
+        real_peak(network, (3, 16, 16), 64, "backprop", num_blocks=count, execution=recompute, balance="memory")
+        for count in (found.units, segments(found.units))
     )
+    assert checkpointed.peak_bytes == few < every
 
     def over(count):
         step = PlainStep(network(), nn.functional.cross_entropy, micro_batches=count)

@@ -36,9 +36,14 @@ def plan_and_step(name, method, batch, device="cpu", **settings):
     return plan, step, whole
 
 
+CASES = [
+    (name, method) for name in NETWORKS for method in METHODS if not (name.endswith("vit_b_16") and "infopro" in method)
+]
+"""InfoPro restores images from maps, which vision transformers do not have."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "method"), CASES)
 def test_within_three_percent_of_real_tensors(name, method):
     plan, step, whole = plan_and_step(name, ll.method(method), NETWORKS[name][1])
     real = peak_bytes(whole, step.held)
@@ -47,8 +52,7 @@ def test_within_three_percent_of_real_tensors(name, method):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "method"), CASES)
 def test_within_ten_percent_of_the_allocator(name, method):
     plan, _, whole = plan_and_step(name, ll.method(method), 128, device="cuda")
     for _ in range(3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def time_cells(seconds: dict[Key, list[float]], key: Key, precisions: Sequence[s
     """
     record = seconds[key]
     lower, middle, upper = ratios(record, seconds[PLAIN_NAME, key[1]])
-    median = sorted(record)[len(record) // 2]
+    median = statistics.median(record)
     over_first = ratios(record, seconds[PLAIN_NAME, precisions[0]])[1]
     return {
         "seconds": round(median, 5),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +16,7 @@ from locallearn import networks
 from locallearn.benchmarking.rows import Row
 from locallearn.local_model import LocalModel
 from locallearn.partitioning import Partition, partition
+from locallearn.planning.rehearsal import segments
 from locallearn.planning.steps import LocalStep, PlainStep, Step
 from locallearn.tasks import Classification
 
@@ -24,8 +24,6 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 PUBLISHED = {"resnet32": 16, "resnet110": 55}
 """Networks with published cuts, and the number of blocks the tables have."""
-_SEGMENTS = 1.6
-"""Segments for checkpointing over the square root of the number of units; the best for ResNet-110, by trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,5 +167,5 @@ def _cut(network: nn.Module, row: Row, setting: Setting, example: Tensor) -> Par
         )
     units = len(partition(network, example, num_blocks=1).units)
     if row.segments:
-        return partition(network, example, num_blocks=round(_SEGMENTS * math.sqrt(units)), balance="memory")
+        return partition(network, example, num_blocks=segments(units), balance="memory")
     return partition(network, example, num_blocks=units)

@@ -41,7 +41,7 @@ def in_turns(
     warm_up: int = 1,
     after_round: Callable[[int], None] = lambda _: None,
 ) -> list[list[float]]:
-    """Seconds of each step, all of them taking turns.
+    """Seconds of each step, all of them taking turns, every other time in reverse order.
 
     Args:
         steps: What to run.
@@ -55,7 +55,8 @@ def in_turns(
     """
     seconds: list[list[float]] = [[] for _ in steps]
     for turn in range(warm_up + rounds):
-        for step, record in zip(steps, seconds, strict=True):
+        pairs = list(zip(steps, seconds, strict=True))
+        for step, record in pairs if turn % 2 == 0 else reversed(pairs):
             record.append(timed(step, device))
         after_round(turn + 1)
     return [record[warm_up:] for record in seconds]

@@ -23,7 +23,7 @@ def run(argv: Sequence[str]) -> int:
         argv: Words after `plan`.
 
     Returns:
-        0, also where the plan does not fit into the budget.
+        0, or 1 where the plan does not fit into the budget.
     """
     parser = StepParser("plan", "Predict memory and arithmetic of a training step; needs no data and no GPU.")
     add = parser.add_argument_group("plan").add_argument
@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> int:
         print(f"\ndrawn in {values.plot}")
     if values.json:
         print(found.json())
-    return 0
+    return int(found.budget is not None and not found.budget.fits)
 
 
 def _check_plot(path: Path | None, *, overwrite: bool) -> None:
@@ -54,6 +54,8 @@ def _check_plot(path: Path | None, *, overwrite: bool) -> None:
         raise InputError(f"{str(path)!r} exists: choose another --plot, or add --overwrite.")
     if path is not None and not path.parent.is_dir():
         raise InputError(f"There is no folder {str(path.parent)!r} for --plot: make it first.")
+    if path is not None and path.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--plot {str(path)!r} must end in .png, .svg or .pdf.")
 
 
 def _planned(options: StepOptions, budget: str | None) -> Plan:
@@ -147,7 +149,10 @@ def _beside(options: StepOptions, found: Plan) -> list[str]:
                 f"{flops / max(plain.flops, 1):.2f}",
             ]
         )
-    return _aligned(rows)
+    lines = _aligned(rows)
+    if plain.peak_bytes is not None and found.peak_bytes > plain.peak_bytes and len(found.sizes) > 1:
+        lines.append("This plan holds more than back-propagation: try fewer blocks, another head, or --budget.")
+    return lines
 
 
 def _named(rival: Rival) -> str:
@@ -160,7 +165,8 @@ def _budget(found: Plan) -> list[str]:
     assert found.budget is not None
     budget = written_bytes(found.budget.bytes)
     if found.budget.fits:
-        lines = [f"fits into {budget} with {len(found.sizes)} blocks of {', '.join(map(str, found.sizes))} units."]
+        count, sizes = len(found.sizes), ", ".join(map(str, found.sizes))
+        lines = [f"fits into {budget} with {count} block{'s' * (count > 1)} of {sizes} units."]
     else:
         batch = found.budget.largest_batch
         lines = [

@@ -80,7 +80,7 @@ class CapturedStep:
         Returns:
             One output for each window; those of a replayed step are written over by the next.
         """
-        if inputs.shape != self._inputs.shape or targets.shape != self._targets.shape:
+        if _form(inputs) != _form(self._inputs) or _form(targets) != _form(self._targets):
             return self._step(inputs, targets)
         if self.optimizer.state is not self._state:
             # Loading a state makes new tensors, which the graph does not know.
@@ -173,3 +173,7 @@ def _reads_its_counter(module: torch.nn.Module) -> bool:
         and module.momentum is None
         and (module.track_running_stats)
     )
+
+
+def _form(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, tensor.device

@@ -8,6 +8,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from locallearn.lean.overwriting import may_overwrite
 
 
 class _Seed(torch.autograd.Function):
@@ -24,16 +27,21 @@ class _Seed(torch.autograd.Function):
 
 
 class _Catch(torch.autograd.Function):
-    """Passes a tensor on and keeps its gradient as it comes; `.grad` would write out repeated numbers."""
+    """Passes a tensor on and keeps its gradient, in its layout; `.grad` would write out repeated numbers."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, caught: list[Tensor]) -> Tensor:
-        ctx.caught = caught
+        ctx.caught, ctx.stride = caught, values.stride()
         return values.view_as(values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:
-        add_to(ctx.caught, gradients[0])
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ours = may_overwrite(gradients)
+        gradient = gradients[0]
+        if not _repeats(gradient) and not (ours and gradient.stride() == ctx.stride):
+            gradient = gradient.new_empty_strided(gradient.shape, ctx.stride).copy_(gradient)
+        add_to(ctx.caught, gradient)
         return None, None
 
 
@@ -50,19 +58,18 @@ def caught(values: Tensor, stash: list[Tensor]) -> Tensor:
     return cast(Tensor, _Catch.apply(values.detach().requires_grad_(), stash))
 
 
-def add_to(stash: list[Tensor], gradient: Tensor, *, spare: bool = False) -> None:
+def add_to(stash: list[Tensor], gradient: Tensor) -> None:
     """Add a gradient to the one that a list holds, in place where there is memory for every number.
 
     Args:
-        stash: Empty, or holds one gradient, which nobody else may need any more.
-        gradient: The other; kept itself if the list is empty.
-        spare: Whether nobody else needs `gradient` either.
+        stash: Empty, or holds one gradient, which nobody else may need any more unless it repeats numbers.
+        gradient: The other, likewise; kept itself if the list is empty.
     """
     if not stash:
         stash.append(gradient)
     elif not _repeats(stash[0]):
         stash[0].add_(gradient)
-    elif spare and not _repeats(gradient):
+    elif not _repeats(gradient):
         stash[0] = gradient.add_(stash[0])
     else:
         stash[0] = stash[0] + gradient

@@ -23,7 +23,8 @@ def equal_runs(objectives: Sequence[LocalObjective | None], shapes: Sequence[tup
         shapes: What each reads, without the batch.
 
     Returns:
-        Ranges of at least two indices; objectives with other heads than `ReducingHead` are in none.
+        Ranges of at least two indices; objectives with other heads than `ReducingHead`, or heads that count
+        batches, are in none.
     """
     keys = [_key(objective, shape) for objective, shape in zip(objectives, shapes, strict=True)]
     runs, start = [], 0
@@ -60,10 +61,16 @@ def _key(objective: LocalObjective | None, shape: tuple[int, ...]) -> object:
     if type(objective) is not WeightedTerms:  # A subclass may do more than its terms.
         return None
     terms = [cast(Term, term) for term in objective.terms]
-    if not all(isinstance(term.auxiliary, ReducingHead) for term in terms):
+    if not all(type(term) is Term and _groups(term.auxiliary) for term in terms):
         return None
-    heads = [(type(term.auxiliary), *_shapes(term.auxiliary)) for term in terms]
+    heads = [(type(term.auxiliary), repr(term.auxiliary), *_shapes(term.auxiliary)) for term in terms]
     return shape, tuple(heads)
+
+
+def _groups(module: nn.Module) -> bool:
+    """Whether a head can run with others: counters of batches would have to be moved on for each."""
+    counts = any("num_batches_tracked" in name for name, _ in module.named_buffers())
+    return isinstance(module, ReducingHead) and not counts
 
 
 def _shapes(module: nn.Module) -> list[object]:

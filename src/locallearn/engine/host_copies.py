@@ -56,6 +56,7 @@ class HostCopies:
             return [_copy(*pair) for pair in zip(tensors, found, strict=True)]
         leaving = self._streams[1]
         leaving.wait_stream(torch.cuda.current_stream(self.device))
+        leaving.wait_stream(self._streams[0])
         with torch.cuda.stream(leaving):
             for tensor, buffer in zip(tensors, found, strict=True):
                 _copy(tensor, buffer)

@@ -62,6 +62,29 @@ def lean_parts(lean: Lean, objective: LocalObjective, prepared: Tensor, batch: B
         del part
 
 
+class _Scope:
+    """What is known of tensors computed in one stretch of a forward pass, under the same hooks on saved tensors."""
+
+    def __init__(self) -> None:
+        self.sources: MutableMapping[Tensor, tuple[int, Normalized]] = WeakIdKeyDictionary()
+        self._hooks = _saved_tensors_hooks()
+
+    def is_left(self) -> bool:
+        """Whether hooks of the network's own are in place.
+
+        A checkpoint inside the network runs again in the backward pass, where no mode is entered, and must then save
+        the same tensors.
+
+        Returns:
+            True if so.
+        """
+        return _saved_tensors_hooks() != self._hooks
+
+
+def _saved_tensors_hooks() -> object:
+    return torch._C._autograd._top_saved_tensors_default_hooks(False)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 class LeanBackward(LastingMode):
     """While it is entered, what is computed holds less in its backward pass.
 
@@ -76,11 +99,11 @@ class LeanBackward(LastingMode):
     def __init__(self, *, recompute: bool) -> None:
         super().__init__()
         self.recompute = recompute
-        self._scopes: list[MutableMapping[Tensor, tuple[int, Normalized]]] = []
+        self._scopes: list[_Scope] = []
 
     @override
     def __enter__(self) -> LeanBackward:
-        self._scopes.append(WeakIdKeyDictionary())
+        self._scopes.append(_Scope())
         super().__enter__()
         return self
 
@@ -92,7 +115,7 @@ class LeanBackward(LastingMode):
     @contextmanager
     @override
     def apart(self) -> Iterator[None]:
-        self._scopes.append(WeakIdKeyDictionary())
+        self._scopes.append(_Scope())
         try:
             yield
         finally:
@@ -102,7 +125,7 @@ class LeanBackward(LastingMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         handler = _HANDLERS.get(func)
-        if handler is None or not torch.is_grad_enabled():
+        if handler is None or not torch.is_grad_enabled() or self._scopes[-1].is_left():
             return func(*args, **(kwargs or {}))
         return handler(self, func, *args, **(kwargs or {}))
 
@@ -168,12 +191,12 @@ class LeanBackward(LastingMode):
 
     def _noted(self, result: Tensor, source: Normalized) -> Tensor:
         if self.recompute:
-            self._scopes[-1][result] = (result._version, source)
+            self._scopes[-1].sources[result] = (result._version, source)
         return result
 
     def _source(self, values: Tensor) -> Normalized | None:
         """How to compute a tensor again, unless it was changed since it was noted."""
-        version, source = self._scopes[-1].get(values, (-1, None))
+        version, source = self._scopes[-1].sources.get(values, (-1, None))
         return source if version == values._version else None
 
 

@@ -92,6 +92,8 @@ def _shares(optimizer: optim.Optimizer, parameters: Sequence[nn.Parameter]) -> l
 
 def _part(optimizer: optim.Optimizer, shares: Sequence[list[nn.Parameter]]) -> optim.Optimizer:
     """The same optimizer, of the same state, over some of its parameters."""
+    if len(shares) != len(optimizer.param_groups):
+        raise InputError("The optimizer's groups have changed: make StepInBackward again after add_param_group.")
     part = object.__new__(type(optimizer))
     part.__dict__.update(optimizer.__dict__)
     # Schedulers wrap the whole optimizer's own method.

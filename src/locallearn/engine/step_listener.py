@@ -25,6 +25,13 @@ class StepListener:
             index: The window, counted from 0.
         """
 
+    def before_backward(self, index: int) -> None:
+        """Called before a window's gradient is sent back through its blocks.
+
+        Args:
+            index: The window, counted from 0.
+        """
+
     def after_window(self, index: int) -> None:
         """Called when a window's backward pass is done and its graph is gone.
 
@@ -55,6 +62,11 @@ class Several(StepListener):
     def before_objective(self, index: int) -> None:
         for listener in self.listeners:
             listener.before_objective(index)
+
+    @override
+    def before_backward(self, index: int) -> None:
+        for listener in self.listeners:
+            listener.before_backward(index)
 
     @override
     def after_window(self, index: int) -> None:

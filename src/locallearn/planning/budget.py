@@ -113,8 +113,9 @@ class _Cuts:
 def fewest_blocks(rehearsal: Rehearsal, setting: Setting, limit: int) -> Partition:
     """The cuts with the fewest blocks whose measured peak is within a limit.
 
-    The answer is measured. A model calibrated on blocks of single units says with how few blocks to begin; from there
-    on numbers of blocks are tried upwards, and downwards until one does not fit.
+    The answer is measured. A model calibrated on blocks of single units, which may be wrong, says with how few blocks
+    to begin; from there on numbers of blocks are tried upwards, then from one if none fit, and at last downwards until
+    one does not fit. Peaks need not fall with the number of blocks, so that a smaller number may be missed.
 
     Args:
         rehearsal: Runs the steps.
@@ -128,11 +129,9 @@ def fewest_blocks(rehearsal: Rehearsal, setting: Setting, limit: int) -> Partiti
         InputError: The method suits no cuts of the network.
     """
     cuts = _Cuts(rehearsal, setting, limit)
-    count = least = cuts.least()
-    stride = 1
-    while (sizes := cuts.fitting(count)) is None and count < cuts.count:
-        stride += count - least > _ONE_BY_ONE
-        count = min(count + stride, cuts.count)
+    starts = dict.fromkeys((max(1, cuts.least() // 4), 1))
+    found = (cuts.fitting(count) for start in starts for count in _ladder(start, cuts.count))
+    sizes = next((sizes for sizes in found if sizes is not None), None)
     while sizes is not None and len(sizes) > 1 and (fewer := cuts.fitting(len(sizes) - 1)) is not None:
         sizes = fewer
     if sizes is None and not cuts.peaks:
@@ -140,8 +139,13 @@ def fewest_blocks(rehearsal: Rehearsal, setting: Setting, limit: int) -> Partiti
     return rehearsal.cut_at(sizes or min(cuts.peaks, key=cuts.peaks.__getitem__))
 
 
-_ONE_BY_ONE = 6
-"""How many numbers of blocks are tried one after another before some are left out."""
+def _ladder(first: int, last: int) -> Iterator[int]:
+    """Whole numbers, each about a third more than the one before."""
+    count = first
+    while count < last:
+        yield count
+        count += max(1, count // 3)
+    yield last
 
 
 def judged(rehearsal: Rehearsal, blocks: Partition, setting: Setting, measured: Measurement, limit: int) -> Budget:

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 from locallearn.errors import InputError
 
@@ -38,7 +38,7 @@ def fake_network(
     found = network if isinstance(network, nn.Module) else _built(network, mode)
     if not isinstance(found, nn.Module):
         raise InputError(f"The network must be a torch.nn.Module or a function that builds one, not {found!r}.")
-    if isinstance(network, nn.Module):
+    if not all(isinstance(tensor, FakeTensor) for tensor in (*found.parameters(), *found.buffers())):
         found = _copied(found, mode)
     with mode, torch.no_grad():
         _renew(found, device, layout)
@@ -55,7 +55,7 @@ def _built(build: Callable[[], nn.Module], mode: FakeTensorMode) -> nn.Module:
         raise
     except Exception:
         # Some constructors read values, which fake tensors lack.
-        return _copied(build(), mode)
+        return build()
 
 
 def _copied(network: nn.Module, mode: FakeTensorMode) -> nn.Module:

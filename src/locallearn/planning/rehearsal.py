@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -66,6 +67,10 @@ class _Parts(StepListener):
         self._meter.part = self._ends.index(self._model.windows[index].stop)
 
     @override
+    def before_backward(self, index: int) -> None:
+        self._meter.part = self._ends.index(self._model.windows[index].stop)
+
+    @override
     def after_window(self, index: int) -> None:
         if index == len(self._model.windows) - 1:
             self._meter.part = None
@@ -81,6 +86,18 @@ def ends(model: LocalModel) -> list[int]:
         One past the last block of each part, in order.
     """
     return sorted({window.stop for window in model.windows})
+
+
+def segments(units: int) -> int:
+    """How many checkpoints suit a network, balanced by memory: 1.6 times the root, the best for ResNet-110 by trial.
+
+    Args:
+        units: How many units the network has.
+
+    Returns:
+        Segments.
+    """
+    return max(1, min(units, round(1.6 * math.sqrt(units))))
 
 
 class Rehearsal:
@@ -249,17 +266,21 @@ class Rehearsal:
             return self._measured(step, setting, later)
 
     def checkpointing(self, setting: Setting) -> Measurement:
-        """A step of back-propagation that keeps the inputs of all units and computes the rest again.
+        """A step of back-propagation that keeps the inputs of some units and computes the rest again.
 
         Args:
             setting: Batch, precision and optimizer.
 
         Returns:
-            What it holds and computes.
+            What it holds and computes; of checkpoints at every unit and at few, the one that holds less.
         """
-        pieces = self.cut_at([1] * len(self.whole.units))
-        execution = Execution(recompute="blocks")
-        return self.local(pieces, replace(setting, method=Backprop(), execution=execution, step_in_backward=False))[1]
+        units = len(self.whole.units)
+        cuts = [self.cut_at([1] * units), self.cut(segments(units), "memory", None, None)]
+        recomputing = replace(
+            setting, method=Backprop(), execution=Execution(recompute="blocks"), step_in_backward=False
+        )
+        found = [self.local(pieces, recomputing)[1] for pieces in cuts]
+        return min(found, key=lambda measured: measured.peak.total)
 
     def _measured(self, step: Step, setting: Setting, run: Callable[[Tensor, Tensor, StepMeter], None]) -> Measurement:
         shape = (setting.batch_size, *self.input_shape)

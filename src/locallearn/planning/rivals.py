@@ -32,7 +32,7 @@ class Rival:
 
 
 def rivals(rehearsal: Rehearsal, setting: Setting, limit: int, *, points: int) -> tuple[Rival, ...]:
-    """Plain back-propagation, with checkpointing of every unit, and with the fewest micro-batches that fit.
+    """Plain back-propagation, with checkpointing, and with the fewest micro-batches that fit.
 
     Args:
         rehearsal: Runs the steps.

@@ -52,8 +52,7 @@ class Step(ABC):
             inputs: `(N, ...)`.
             targets: As the task has them, `(N,)` classes for classification.
         """
-        with precision_context(self.precision, inputs.device):
-            self.backward(inputs, targets)
+        self.backward(inputs, targets)
         self.update()
 
     def update(self) -> None:
@@ -102,7 +101,8 @@ class PlainStep(Step):
     def backward(self, inputs: Tensor, targets: Tensor) -> None:
         parts = zip(inputs.chunk(self.micro_batches), targets.chunk(self.micro_batches), strict=True)
         for images, labels in islice(parts, self.most):
-            loss = self.loss(self.module(images), labels) * (len(images) / len(inputs))
+            with precision_context(self.precision, inputs.device):
+                loss = self.loss(self.module(images), labels) * (len(images) / len(inputs))
             del images
             loss.backward()
 
@@ -128,7 +128,8 @@ class LocalStep(Step):
     @override
     def backward(self, inputs: Tensor, targets: Tensor) -> None:
         listener = self.listener if self.stepping is None else Several(self.listener, self.stepping)
-        self.model.local_backward(inputs, targets, listener=listener)
+        with precision_context(self.precision, inputs.device):
+            self.model.local_backward(inputs, targets, listener=listener)
 
     @override
     def update(self) -> None:

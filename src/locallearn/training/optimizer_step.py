@@ -57,7 +57,8 @@ class OptimizerStep:
             Every window's output with logits; losses are unscaled.
         """
         with precision_context(self.recipe.precision, self.device):
-            if self.recipe.training.capture:
+            full = len(inputs) == self.recipe.training.batch_size
+            if self.recipe.training.capture and (full or self.captured is not None):
                 return self._captured(inputs, targets)(inputs, targets)
             return self.model.local_backward(
                 inputs, targets, keep_logits=True, scales=self._scales(share), listener=self.listener
@@ -87,7 +88,6 @@ class OptimizerStep:
         return self.listener.resident() if isinstance(self.listener, Offload) else nullcontext()
 
     def _captured(self, inputs: Tensor, targets: Tensor) -> CapturedStep:
-        # The first batch is of full size, unless there is no other.
         if self.captured is None:
             stepping = self.listener if isinstance(self.listener, StepInBackward) else None
             self.captured = CapturedStep(
