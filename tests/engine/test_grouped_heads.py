@@ -126,3 +126,11 @@ def test_only_heads_known_to_be_equal_are_grouped():
     momenta = iter((0.1, 0.2, 0.3))
     assert equal_runs(objectives(ll.Term, lambda: Counting(4, lambda width: nn.BatchNorm1d(
         width, momentum=next(momenta), track_running_stats=False))), maps) == []  # fmt: skip
+
+
+def test_under_autocast_heads_run_in_the_precision_of_their_weights():
+    model = model_of(ll.DGL(), group_heads=True).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model.local_backward(torch.rand(6, 3, 16, 16), torch.arange(6), keep_logits=True)
+    assert outputs[0].logits.dtype == torch.float32
+    assert all(output.loss.isfinite() for output in outputs)

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 from typing_extensions import override
 
 from locallearn.auxiliary.reducing import ReducingHead
+from locallearn.engine.gradient_flow import outside_autocast
 from locallearn.objective import Batch, LocalObjective, Part, Term, WeightedTerms
 
 
@@ -87,7 +88,10 @@ def _outputs(heads: Sequence[ReducingHead], features: Sequence[Tensor]) -> tuple
     def output(parameters: dict[str, Tensor], buffers: dict[str, Tensor], reduced: Tensor) -> Tensor:
         return functional_call(module, (parameters, buffers), (reduced,))
 
-    outputs = vmap(output, randomness="different")(parameters, buffers, reduced)
+    # BatchNorm under vmap takes no half-precision input beside single-precision weights.
+    exact = reduced.to(next(heads[0].parameters()).dtype)
+    with outside_autocast(exact):
+        outputs = vmap(output, randomness="different")(parameters, buffers, exact)
     with torch.no_grad():
         for index, values in enumerate(owned):
             for name, value in values.items():
