@@ -21,13 +21,14 @@ class Execution:
             `"recompute"`: besides, convolutions behind BatchNorm and ReLU compute their input again from BatchNorm's,
             and take the weight's gradient first.
         compile: Compile modules that several blocks have in common, and the heads, with `torch.compile`.
-        group_heads: Run heads that are equal but for their weights together, after the blocks that they read; in the precision
-            of their weights, also under autocast.
+        group_heads: Run heads that are equal but for their weights together, after the blocks that they read;
+            in the precision of their weights, also under autocast.
         count_batches: `"each"`: every BatchNorm adds to its counter of batches when it is called; `"together"`: one
             operation adds to all counters at the end of a step.
 
     Raises:
-        InputError: A field names none of its rules, or `lean` or `count_batches="together"` meets `compile`.
+        InputError: A field names none of its rules, or `lean`, `group_heads` or
+            `count_batches="together"` meets `compile`.
     """
 
     recompute: Literal["nothing", "branches", "blocks"] = "nothing"
