@@ -53,7 +53,7 @@ def memory_summary() -> str:
         Markdown.
     """
     found = [bench(network) for network in NETWORKS]
-    names = list(dict.fromkeys(row["row"] for each in found for row in each["rows"] if row["row"] != "backprop"))
+    names = list(dict.fromkeys(row["row"] for each in found for row in each["rows"] if _is_main(row)))
     rows = [[name, *(_alive(each, name) for each in found), _time_ratio(found[0], name)] for name in names]
     kept = [row[: 4 if any(row[3] for row in rows) else 3] for row in rows if any(row[1:])]
     note = (
@@ -61,6 +61,12 @@ def memory_summary() -> str:
         "CPU over plain PyTorch's ([how](benchmarks/README.md))."
     )
     return markdown(["", "ResNet-32, K=16", "ResNet-110, K=55", "time"][: len(kept[0])], kept) + "\n\n" + note
+
+
+def _is_main(row: dict[str, Any]) -> bool:
+    """Whether a row is one of a method as it is, of checkpointing, or DGL's leanest."""
+    asis = not row["execution"] and row["row"] != "backprop"
+    return asis or row["row"] in ("backprop, checkpointing", "dgl, lean recompute", "dgl+man, blocks recomputed")
 
 
 def _alive(found: dict[str, Any], name: str) -> str:
@@ -196,17 +202,31 @@ def windows() -> str:
     )
 
 
-def learning_check() -> str:
-    """Test accuracy of each method over its seeds.
+def precision() -> str:
+    """Time of both layouts and precisions.
+
+    Returns:
+        Markdown.
+    """
+    return markdown(
+        [*TIMED, "precision"], [[*_timed(row), row["precision"]] for row in result("precision_cpu")["rows"]]
+    )
+
+
+def learned(name: str) -> str:
+    """Test accuracy of each kind of run over its seeds.
+
+    Args:
+        name: Of the result file.
 
     Returns:
         Markdown.
     """
     by_method: dict[str, list[float]] = {}
-    for row in result("learning_check")["rows"]:
+    for row in result(name)["rows"]:
         by_method.setdefault(row["name"].rpartition("-seed")[0], []).append(row["test_accuracy"])
     return markdown(
-        ["method", "test accuracy, %", "deviation", "seeds"],
+        ["run", "test accuracy, %", "deviation", "seeds"],
         [
             [
                 method,
@@ -269,7 +289,9 @@ SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
         "savings": savings,
         "windows": windows,
         "training": training,
-        "learning_check": learning_check,
+        "learning_check": partial(learned, "learning_check"),
+        "precision": precision,
+        "precision_runs": partial(learned, "precision_runs"),
     },
 }
 

@@ -84,6 +84,7 @@ def test_rows_are_whole_and_their_ratios_agree(content):
 
 def test_rows_are_those_of_the_code(content):
     known = {(row.name, row.precision): row for row in ROWS}
+    assert {(row["row"], row["precision"]) for row in content["rows"]} == known.keys()
     for row in content["rows"]:
         method = known[row["row"], row["precision"]].method
         assert row["method"] == (None if method is None else repr(method))
