@@ -12,8 +12,9 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
     {"errors", "atomic_file", "precision", "recomputation", "lean"},
-    {"field_types"},
-    {"execution", "losses", "auxiliary", "networks", "datasets", "tasks"},
+    {"field_types", "metrics"},
+    {"execution", "losses", "auxiliary", "networks", "datasets"},
+    {"tasks"},
     {"partitioning", "objective"},
     {"abstract_method", "engine", "look_ahead"},
     {"averaging", "compatibility"},

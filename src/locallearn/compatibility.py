@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from locallearn.abstract_method import Method, Window
 from locallearn.errors import InputError, listed
@@ -71,23 +70,6 @@ def check_windows(windows: Sequence[Window], num_blocks: int) -> None:
         problems.append("Windows must be given in the order in which they end.")
     if problems:
         raise InputError(listed(problems))
-
-
-def check_output(network: nn.Module, output: Any) -> None:
-    """Refuse a network whose output the task's loss cannot read.
-
-    Args:
-        network: For the message.
-        output: What its last block returned.
-
-    Raises:
-        InputError: The output is no tensor.
-    """
-    if not isinstance(output, Tensor):
-        raise InputError(
-            f"{type(network).__name__} returns {type(output).__name__}, and the task's loss reads a tensor; wrap the "
-            "network in a module that returns the tensor to learn from."
-        )
 
 
 def check_layout(units: Sequence[Unit]) -> None:

@@ -14,7 +14,6 @@ from locallearn.abstract_method import Context, Method, sites
 from locallearn.compatibility import (
     check_containers,
     check_layout,
-    check_output,
     check_parts,
     check_windows,
     containers,
@@ -115,7 +114,7 @@ class LocalModel(nn.Module):
             check_layout(partition.units)
         for window in self.windows:
             if window.stop == len(partition.blocks):
-                objectives.append(OutputLoss(self.task))
+                objectives.append(OutputLoss(self.task, self.network))
                 continue
             objective = self.method.objective(window, next(places), context)
             if not isinstance(objective, LocalObjective):
@@ -150,8 +149,8 @@ class LocalModel(nn.Module):
 
     def local_backward(
         self,
-        inputs: Tensor,
-        targets: Tensor,
+        inputs: Any,
+        targets: Any,
         *,
         keep_logits: bool = False,
         scales: Sequence[float | Tensor] | None = None,
@@ -160,8 +159,8 @@ class LocalModel(nn.Module):
         """Add every window's gradients to `.grad`; each graph is freed before the next window's is built.
 
         Args:
-            inputs: `(N, ...)`, as the network reads them.
-            targets: What the network should say, `(N,)` class indices for classification.
+            inputs: `(N, ...)`, as the network reads them; for a detector a list of images.
+            targets: What the network should say, as the task has it; `(N,)` class indices for classification.
             keep_logits: Whether the outputs hold what the local heads predict.
             scales: A factor for each window's gradients, for accumulation or loss scaling; reported losses are without.
             listener: Told of every block, objective and window as the step comes to it.
@@ -178,6 +177,7 @@ class LocalModel(nn.Module):
         if scales is not None and len(scales) != len(self.windows):
             raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
         self.task.check_targets(targets, len(inputs))
+        inputs, targets = self.task.enter(self.network, inputs, targets)
         if len(inputs) == 1 and self._compares_samples and self.training:
             raise InputError(
                 "Local heads with BatchNorm cannot learn from a batch of one sample; leave such a batch out, for "
@@ -200,8 +200,8 @@ class LocalModel(nn.Module):
                 if any(self.windows[index].start < segment.start for index in segment.windows):
                     entry.requires_grad_()
                 state = self._run(segment, with_activation(state, entry), listener)
-                if segment.stop == len(self.partition.blocks):
-                    check_output(self.network, state)
+                if segment.stop == len(self.partition.blocks) and not isinstance(state, Tensor):
+                    state = cast(OutputLoss, self.objectives[-1]).scored(state, batch, keep_prediction=keep_logits)
                 passes.append(Pass(segment, entry, activation(state)))
                 for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
                     self.active_window = index
@@ -297,7 +297,7 @@ class LocalModel(nn.Module):
         return groups
 
     def block_parameters(self, index: int) -> list[nn.Parameter]:
-        """The network's parameters that a block uses.
+        """The network's parameters that a block uses; with the last block those outside of the body that was cut.
 
         Args:
             index: The block, counted from 0.
@@ -305,7 +305,11 @@ class LocalModel(nn.Module):
         Returns:
             Each parameter once.
         """
-        return self.partition.blocks[index].parameters_used()
+        own = self.partition.blocks[index].parameters_used()
+        if index < len(self.partition.blocks) - 1 or not self.partition.body:
+            return own
+        elsewhere = {p for block in self.partition.blocks for p in block.parameters_used()}
+        return own + [p for p in self.network.parameters() if p not in elsewhere]
 
     def window_parameters(self, index: int) -> list[nn.Parameter]:
         """All parameters a window trains: its blocks' and its objective's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class Batch:
 
     Args:
         inputs: What the network reads, `(N, C, H, W)` for images.
-        targets: What it should say, `(N,)` class indices for classification.
+        targets: What it should say, as the task has it; `(N,)` class indices for classification.
         normalization: Mean and standard deviation per channel that the inputs were normalised with; None if they are
             images in [0, 1] as they are.
         check_range: Whether `images` looks at its values, which waits for the device; `LocalModel` does so for every
@@ -32,10 +32,11 @@ class Batch:
     """
 
     def __init__(
-        self, inputs: Tensor, targets: Tensor, normalization: Normalization | None = None, *, check_range: bool = True
+        self, inputs: Tensor, targets: Any, normalization: Normalization | None = None, *, check_range: bool = True
     ) -> None:
         self.inputs = inputs
         self.targets = targets
+        self.prediction: Tensor | None = None
         self._normalization = normalization
         self._check_range = check_range
 
@@ -269,17 +270,41 @@ class WeightedTerms(LocalObjective):
 class OutputLoss(LocalObjective):
     """The task's own loss on the network's own output: the objective of the last window.
 
+    An output of several tensors is scored where it is computed, and this reads the loss, a scalar, and
+    `Batch.prediction`.
+
     Args:
         task: What the network is trained for.
+        network: The network.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, network: nn.Module) -> None:
         super().__init__()
         self.task = task
+        self._network = (network,)
+
+    def scored(self, output: Any, batch: Batch, *, keep_prediction: bool) -> Tensor:
+        """Score an output that is not one tensor.
+
+        Args:
+            output: What the last block returned.
+            batch: Gets the prediction.
+            keep_prediction: Whether it is to be kept.
+
+        Returns:
+            The loss with its graph, a scalar.
+        """
+        prediction = self.task.prediction(output) if keep_prediction else None
+        batch.prediction = None if prediction is None else prediction.detach()
+        return self.task.output_loss(self._network[0], output, batch.targets)
 
     @override
     def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
-        yield Part("output", self.task.output_loss(prepared, batch.targets), logits=prepared.detach())
+        if prepared.ndim == 0:
+            yield Part("output", prepared.clone(), logits=batch.prediction)
+        else:
+            loss = self.task.output_loss(self._network[0], prepared, batch.targets)
+            yield Part("output", loss, logits=prepared.detach())
 
 
 def prediction_term(head: nn.Module, task: Task, *, weight: float = 1.0) -> Term:

@@ -215,11 +215,11 @@ def test_weights_that_are_no_numbers_are_found_at_the_epochs_end(tmp_path, monke
 def test_running_out_of_memory_names_block_batch_peak_and_remedies(tmp_path, monkeypatch, error):
     real, calls = Classification.output_loss, []
 
-    def output_loss(self, output, targets):
+    def output_loss(self, network, output, targets):
         calls.append(1)
         if len(calls) == 11:
             raise error
-        return real(self, output, targets)
+        return real(self, network, output, targets)
 
     monkeypatch.setattr(Classification, "output_loss", output_loss)
     with pytest.raises(TrainingStopped) as stopped:
@@ -229,7 +229,7 @@ def test_running_out_of_memory_names_block_batch_peak_and_remedies(tmp_path, mon
 
 
 def test_an_operator_without_a_deterministic_form_stops_the_run(tmp_path, monkeypatch):
-    def output_loss(self, output, targets):
+    def output_loss(self, network, output, targets):
         return output.sum() + torch.zeros(1).put_(torch.tensor([0]), torch.ones(1)).sum()
 
     monkeypatch.setattr(Classification, "output_loss", output_loss)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from locallearn.datasets.samples import SampleTransform
 from locallearn.errors import InputError
 
 
@@ -40,15 +41,16 @@ class DatasetSpec:
         name: Its name on the command line and in recipes.
         title: Its name in prose.
         classes: The class names; a label is an index into them.
-        shape: Channels, height and width of every image.
+        shape: Channels, height and width of every image, or of what a training step reads where images differ.
         mean: Per channel, subtracted from pixels in [0, 1].
         std: Per channel, dividing what is left.
-        augmentation: The published training augmentation.
+        augmentation: The published training augmentation; a `SampleTransform` where samples are read one by one.
         source: Where the data and the constants above come from.
         licence: What the data's authors allow, as far as they say.
         files: What to put into the data set's folder, for messages.
         address: Where the authors publish it.
         notes: Differences between papers and released code that matter when numbers are compared.
+        task: What its targets are for.
     """
 
     name: str
@@ -57,12 +59,13 @@ class DatasetSpec:
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    augmentation: Augmentation
+    augmentation: Augmentation | SampleTransform
     source: str
     licence: str
     files: str
     address: str
     notes: str = ""
+    task: Literal["classification", "segmentation", "detection"] = "classification"
 
     def with_outputs(self, count: int | None) -> DatasetSpec:
         """The same data set with more outputs than it has classes, as released code for STL-10 has.

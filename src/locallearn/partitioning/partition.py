@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from locallearn.errors import InputError, listed
 from locallearn.partitioning.balance import balanced_sizes, even_sizes, forward_flops, saved_bytes
 from locallearn.partitioning.block import Block, activation, starts_in_place, with_activation
+from locallearn.partitioning.body import Shell, find_body
 from locallearn.partitioning.published_cuts import published_sizes
 from locallearn.partitioning.split_points import ends_after
 from locallearn.partitioning.tracing import keeping_modes
@@ -53,6 +54,8 @@ class Partition:
         input_shape: Shape of the network's input without the batch.
         output_shape: Shape of its output without the batch, None if that is no tensor.
         traced: The graph that units and blocks are pieces of.
+        body: Name of the submodule that alone was cut, because what stands around it cannot be traced; `""` if the
+            blocks are the whole network.
     """
 
     network: nn.Module
@@ -63,6 +66,7 @@ class Partition:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...] | None
     traced: TracedUnits = field(repr=False, compare=False)
+    body: str = ""
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -97,12 +101,17 @@ def partition(
     split_points: Sequence[str] | None = None,
     preset: str | None = None,
     chain: Sequence[nn.Module] | None = None,
+    side_outputs: Sequence[str] = (),
 ) -> Partition:
     """Cut a network into blocks whose chain equals it bit for bit.
 
     The network is traced, not changed: its blocks read its own modules at every call. Equality is checked on
     random numbers of the example's shape in evaluation mode (not on fake tensors); training flags and buffers are as
     before afterwards.
+
+    Of torchvision's segmentation networks and detectors the backbone's body gives the units, and what follows it is the
+    head; a detector, which cannot be traced, is cut at its body alone, and the example is a batch of images as its body
+    reads them. Features of earlier layers that the head reads cross the borders of blocks detached.
 
     Args:
         network: Any module that torch.fx can trace; parts inside that it cannot trace stay whole.
@@ -112,6 +121,8 @@ def partition(
         split_points: Instead of `num_blocks`: names of modules; a block ends after each.
         preset: Cut as a paper's released code does at `num_blocks`; see `published_cuts.PRESETS`.
         chain: For a network that cannot be traced: its submodules in the order they are applied, the head last.
+        side_outputs: Names of modules whose outputs a far later layer reads as well; it reads them detached where a
+            block ends in between. Those of torchvision's bodies are known.
 
     Returns:
         The blocks, the units they are made of, and the head.
@@ -128,7 +139,7 @@ def partition(
     _check_types(network, example, num_blocks)
     _check_request(network, example, num_blocks, split_points, preset)
     with _keeping_buffers(network, example):
-        return _partition(network, example, num_blocks, balance, split_points, preset, chain)
+        return _partition(network, example, num_blocks, balance, split_points, preset, chain, side_outputs)
 
 
 def _partition(
@@ -139,11 +150,15 @@ def _partition(
     split_points: Sequence[str] | None,
     preset: str | None,
     chain: Sequence[nn.Module] | None,
+    side_outputs: Sequence[str],
 ) -> Partition:
+    _check_names(network, side_outputs)
+    body = find_body(network) if chain is None else None
+    root = Shell(network, body.name) if body is not None and body.alone else network
     if chain is not None:
         traced = chained_units(network, example, list(chain))
     else:
-        traced = find_units(network, example)
+        traced = find_units(root, example, body, side_outputs)
     count = len(traced.units)
     if split_points is not None:
         ends = ends_after(network, traced, split_points)
@@ -152,7 +167,7 @@ def _partition(
         sizes = list(published_sizes(preset, count, num_blocks))
     else:
         sizes = _sizes(network, example, traced, num_blocks or 1, balance)
-    return _assemble(network, example, traced, sizes)
+    return _assemble(network, example, traced, sizes, body.name if body is not None and body.alone else "")
 
 
 def recut(partition: Partition, example: Tensor, sizes: Sequence[int]) -> Partition:
@@ -172,7 +187,7 @@ def recut(partition: Partition, example: Tensor, sizes: Sequence[int]) -> Partit
     if sum(sizes) != len(partition.units) or min(sizes) < 1:
         raise InputError(f"{list(sizes)} are no sizes of blocks that share {len(partition.units)} units.")
     with _keeping_buffers(partition.network, example):
-        return _assemble(partition.network, example, partition.traced, sizes)
+        return _assemble(partition.network, example, partition.traced, sizes, partition.body)
 
 
 def unit_bytes(partition: Partition, example: Tensor) -> list[float]:
@@ -215,6 +230,14 @@ def _check_types(network: object, example: object, num_blocks: object) -> None:
         problems.append(f"num_blocks must be a whole number, not {num_blocks!r}.")
     if problems:
         raise InputError(listed(problems))
+
+
+def _check_names(network: nn.Module, side_outputs: Sequence[str]) -> None:
+    known = dict(network.named_modules())
+    if strangers := [name for name in side_outputs if name not in known]:
+        raise InputError(
+            f"side_outputs names modules, and {type(network).__name__} has none called {', '.join(strangers)}."
+        )
 
 
 def _check_request(
@@ -264,7 +287,7 @@ def _sizes(network: nn.Module, example: Tensor, traced: TracedUnits, num_blocks:
     return balanced_sizes(costs, num_blocks)
 
 
-def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: Sequence[int]) -> Partition:
+def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: Sequence[int], body: str) -> Partition:
     count = len(traced.units)
     ends = list(accumulate(sizes))
     ranges = [range(stop - size, stop) for size, stop in zip(sizes, ends, strict=True)]
@@ -276,9 +299,9 @@ def _assemble(network: nn.Module, example: Tensor, traced: TracedUnits, sizes: S
     problems = [*_hooks_that_would_not_run(network, traced), *_shared_across_cuts(network, blocks)]
     if problems:
         raise InputError(listed(problems))
-    output_shape = _prove_equal(network, blocks, example)
+    output_shape = _prove_equal(network.get_submodule(body), network, blocks, example)
     head = Block(network, traced, count, count + 1)
-    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]), output_shape, traced)
+    return Partition(network, traced.units, head, blocks, infos, tuple(example.shape[1:]), output_shape, traced, body)
 
 
 def _hooks_that_would_not_run(network: nn.Module, traced: TracedUnits) -> list[str]:
@@ -312,8 +335,10 @@ def _shared_across_cuts(network: nn.Module, blocks: Sequence[Block]) -> list[str
     return problems
 
 
-def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -> tuple[int, ...] | None:
-    """Check the chain against the network, have blocks that write into their input copy it; give the output's shape."""
+def _prove_equal(
+    whole: nn.Module, network: nn.Module, blocks: Sequence[Block], example: Tensor
+) -> tuple[int, ...] | None:
+    """Check the chain against what was cut, have blocks that write into their input copy it; give the shape."""
     real = not isinstance(example, FakeTensor)
     inputs = _random_like(example) if real and example.is_floating_point() else example
     with keeping_modes(network), torch.no_grad():
@@ -328,7 +353,7 @@ def _prove_equal(network: nn.Module, blocks: Sequence[Block], example: Tensor) -
             if entered._version != version:
                 block.copies_input = True
         if real:
-            _compare(network, state, network(inputs))
+            _compare(whole, state, whole(inputs))
     return tuple(state.shape[1:]) if isinstance(state, Tensor) else None
 
 
@@ -338,8 +363,9 @@ def _random_like(example: Tensor) -> Tensor:
 
 
 def _compare(network: nn.Module, chained: Any, whole: Any) -> None:
-    left, left_spec = pytree.tree_flatten(chained)
-    right, right_spec = pytree.tree_flatten(whole)
+    # A trace turns ordered dictionaries into plain ones.
+    left, left_spec = pytree.tree_flatten(dict(chained) if isinstance(chained, dict) else chained)
+    right, right_spec = pytree.tree_flatten(dict(whole) if isinstance(whole, dict) else whole)
     same = left_spec == right_spec and all(
         torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in zip(left, right, strict=True)
     )

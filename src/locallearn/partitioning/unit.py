@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
 
 from locallearn.errors import InputError
+from locallearn.partitioning.body import Body
 from locallearn.partitioning.tracing import Values, keeping_modes, owner, repeated_blocks, run, trace
 
 _WEIGHT_FUNCTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear")
@@ -52,16 +53,20 @@ class TracedUnits:
     whole: tuple[str, ...]
 
 
-def find_units(network: nn.Module, example: Tensor) -> TracedUnits:
+def find_units(
+    network: nn.Module, example: Tensor, body: Body | None = None, side_outputs: Collection[str] = ()
+) -> TracedUnits:
     """Trace a network and find its units.
 
     A unit starts at a repeated block, and elsewhere at a convolution or linear layer. Normalisation, activation and
     reshaping join the unit before; pooling joins the unit after only if a plain weight layer follows. Cuts lie only
-    where exactly one tensor that needs gradient is alive. What follows the last unit is the head.
+    where exactly one tensor that needs gradient is alive, side outputs apart. What follows the last unit is the head.
 
     Args:
         network: Any module that torch.fx can trace; modules inside that it cannot trace stay whole.
         example: One input batch.
+        body: The submodule that all units belong to, if it is not the network.
+        side_outputs: Names of modules whose outputs may be handed on beside the activation, apart from the body's.
 
     Returns:
         Graph and places.
@@ -77,7 +82,9 @@ def find_units(network: nn.Module, example: Tensor) -> TracedUnits:
         blocks = repeated_blocks(network, fine, run(network, fine, example)) | whole
         graph = trace(network, set(blocks))
         values = run(network, graph, example)
-    return _cut(network, graph, values, blocks, untraceable)
+    sides = _outputs_of(graph, [*side_outputs, *(body.side_outputs if body else ())])
+    end = _end_of(graph, body.name) if body else None
+    return _cut(network, graph, values, blocks, untraceable, sides, end)
 
 
 def chained_units(network: nn.Module, example: Tensor, chain: list[nn.Module]) -> TracedUnits:
@@ -113,13 +120,37 @@ def chained_units(network: nn.Module, example: Tensor, chain: list[nn.Module]) -
     return _units(graph, values, bounds, range(1, len(chain)), ())
 
 
+def _outputs_of(graph: fx.Graph, names: Collection[str]) -> set[fx.Node]:
+    """The nodes whose values are the outputs of modules, called as a whole or traced through."""
+    found = set()
+    for name in names:
+        inside = [node for node in graph.nodes if _is_inside(node, name)]
+        found |= {node for node in inside if any(user not in inside for user in node.users)}
+    return found
+
+
+def _end_of(graph: fx.Graph, name: str) -> int:
+    """Index of the first node after those of a module."""
+    return max(index for index, node in enumerate(graph.nodes) if _is_inside(node, name)) + 1
+
+
+def _is_inside(node: fx.Node, name: str) -> bool:
+    return f"{owner(node)}.".startswith(f"{name}.")
+
+
 def _cut(
-    network: nn.Module, graph: fx.Graph, values: Values, blocks: set[str], untraceable: tuple[str, ...]
+    network: nn.Module,
+    graph: fx.Graph,
+    values: Values,
+    blocks: set[str],
+    untraceable: tuple[str, ...],
+    sides: set[fx.Node],
+    end: int | None,
 ) -> TracedUnits:
     nodes = tuple(graph.nodes)
     starts = [index for index, node in enumerate(nodes) if _starts_unit(network, node)]
-    legal = _legal_places(nodes, values)
-    head = _head_start(network, nodes, values, starts)
+    legal = _legal_places(nodes, values, sides)
+    head = _head_start(network, nodes, values, starts) if end is None else end
     bounds = [0]
     for start in (index for index in starts[1:] if index < head):
         place = start if _is_block(nodes[start], blocks) else _before_pools(network, nodes, start)
@@ -161,10 +192,10 @@ def _parent(name: str) -> str:
 
 
 def _carrier(nodes: tuple[fx.Node, ...], bound: int, values: Values) -> fx.Node:
-    """The node whose value is the activation at a cut."""
+    """The node whose value is the activation at a cut: of side outputs that are alive too, it is later than all."""
     if bound == 0:
         return next(node for node in nodes if node.op == "placeholder")
-    return next(node for node in alive_at(nodes, bound) if node in values.needs_gradient)
+    return [node for node in alive_at(nodes, bound) if node in values.needs_gradient][-1]
 
 
 def alive_at(nodes: tuple[fx.Node, ...], place: int) -> list[fx.Node]:
@@ -198,18 +229,18 @@ def fed_by_input(nodes: tuple[fx.Node, ...]) -> set[fx.Node]:
     return fed
 
 
-def _legal_places(nodes: tuple[fx.Node, ...], values: Values) -> set[int]:
+def _legal_places(nodes: tuple[fx.Node, ...], values: Values, sides: set[fx.Node]) -> set[int]:
     fed = fed_by_input(nodes)
     last_use = {operand: index for index, node in enumerate(nodes) for operand in node.all_input_nodes}
     legal = set()
-    alive: set[fx.Node] = set()
+    alive: list[fx.Node] = []
     for place, node in enumerate(nodes):
-        alive = {item for item in alive if last_use[item] >= place}
+        alive = [item for item in alive if last_use[item] >= place]
         needing = [item for item in alive if item in values.needs_gradient]
-        if len(needing) == 1 and needing[0] in values.shapes:
+        if needing and needing[-1] in values.shapes and sides.issuperset(needing[:-1]):
             legal.add(place)
         if node in last_use and node in fed:
-            alive.add(node)
+            alive.append(node)
     return legal
 
 

@@ -6,7 +6,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -236,7 +237,10 @@ class Rehearsal:
         """
         with self._mode:
             step = PlainStep(
-                self.network, self.task.output_loss, optimizer=setting.optimizer, precision=setting.precision
+                self.network,
+                partial(self.task.output_loss, self.network),
+                optimizer=setting.optimizer,
+                precision=setting.precision,
             )
             return self._measured(step, setting, lambda inputs, targets, _: step(inputs, targets))
 
@@ -251,10 +255,7 @@ class Rehearsal:
             What a micro-batch of the largest size holds, with the gradients of others there already.
         """
         with self._mode:
-            step = PlainStep(
-                self.network, self.task.output_loss, optimizer=setting.optimizer, precision=setting.precision,
-                micro_batches=micro_batches, most=1,
-            )  # fmt: skip
+            step = self._plain(setting, micro_batches=micro_batches, most=1)
 
             def later(inputs: Tensor, targets: Tensor, meter: StepMeter) -> None:
                 for parameter in self.network.parameters():
@@ -264,6 +265,10 @@ class Rehearsal:
                 step(inputs, targets)
 
             return self._measured(step, setting, later)
+
+    def _plain(self, setting: Setting, **parts: Any) -> PlainStep:
+        loss = partial(self.task.output_loss, self.network)
+        return PlainStep(self.network, loss, optimizer=setting.optimizer, precision=setting.precision, **parts)
 
     def checkpointing(self, setting: Setting) -> Measurement:
         """A step of back-propagation that keeps the inputs of some units and computes the rest again.
@@ -287,7 +292,7 @@ class Rehearsal:
 
         def whole(meter: StepMeter) -> None:
             inputs = torch.empty(shape, device=self.device, memory_format=self._layout)
-            targets = torch.empty(setting.batch_size, dtype=torch.long, device=self.device)
+            targets = self.task.blank_targets(inputs)
             meter.label(BATCH, (inputs, targets))
             run(inputs, targets, meter)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from typing_extensions import override
 
 from locallearn.errors import InputError
+from locallearn.metrics.top_accuracy import TopAccuracy
 from locallearn.tasks.task import Task
 
 
@@ -62,8 +64,25 @@ class Classification(Task):
         return F.cross_entropy(logits, targets)
 
     @override
-    def output_loss(self, output: Tensor, targets: Tensor) -> Tensor:
+    def output_loss(self, network: nn.Module, output: Any, targets: Tensor) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"{type(network).__name__} returns {type(output).__name__}, and the task's loss reads a tensor; wrap "
+                "the network in a module that returns the tensor to learn from."
+            )
         return F.cross_entropy(output, targets)
+
+    @override
+    def hits(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+        return (logits.argmax(1) == targets).sum(), len(targets)
+
+    @override
+    def blank_targets(self, inputs: Tensor) -> Tensor:
+        return torch.zeros(len(inputs), dtype=torch.long, device=inputs.device)
+
+    @override
+    def metric(self) -> TopAccuracy:
+        return TopAccuracy(self.num_classes)
 
     @override
     def labels(self, targets: Tensor) -> Tensor:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from locallearn.metrics import Metric
 
 
 class Task(ABC):
@@ -32,8 +37,21 @@ class Task(ABC):
             True if it can.
         """
 
+    def enter(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Any]:
+        """Inputs and targets as the first block and the losses read them: what was given, unless overridden.
+
+        Args:
+            network: The network, which may own what prepares its inputs, as detectors do.
+            inputs: As given to `LocalModel.local_backward`.
+            targets: Likewise.
+
+        Returns:
+            A batch `(N, ...)` and its targets.
+        """
+        return inputs, targets
+
     @abstractmethod
-    def check_targets(self, targets: Tensor, batch_size: int) -> None:
+    def check_targets(self, targets: Any, batch_size: int) -> None:
         """Refuse targets that the losses cannot read; values are looked at on a CPU only, where it costs no waiting.
 
         Args:
@@ -44,36 +62,91 @@ class Task(ABC):
             InputError: Wrong type, shape or values.
         """
 
+    def head(self, shape: tuple[int, ...]) -> nn.Module | None:
+        """The local head that the task calls for, which takes the place of a method's own.
+
+        Args:
+            shape: Of the features that it reads, without batch.
+
+        Returns:
+            A module from features to `(N, num_outputs, ...)`; None where the methods' own heads, which predict once per
+            sample, will do.
+        """
+        return None
+
     @abstractmethod
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Any) -> Tensor:
         """Loss of a local head.
 
         Args:
-            logits: `(N, num_outputs)`.
-            targets: As given to `LocalModel.local_backward`.
+            logits: `(N, num_outputs)`, or `(N, num_outputs, h, w)` where the task predicts per pixel.
+            targets: As `enter` returned them.
 
         Returns:
             A scalar, the mean over the batch.
         """
 
     @abstractmethod
-    def output_loss(self, output: Any, targets: Tensor) -> Tensor:
-        """Loss of the network's own output.
+    def output_loss(self, network: nn.Module, output: Any, targets: Any) -> Tensor:
+        """Loss of what the last block returns.
 
         Args:
-            output: What the network returns.
-            targets: As given to `LocalModel.local_backward`.
+            network: The network, some of whose modules may stand between the blocks and the loss.
+            output: What the last block returned: the network's output, or its body's.
+            targets: As `enter` returned them.
 
         Returns:
             A scalar, the mean over the batch.
         """
 
+    def prediction(self, output: Any) -> Tensor | None:
+        """The logits in what the last block returns.
+
+        Args:
+            output: What the last block returned.
+
+        Returns:
+            A tensor as `loss` reads it, or None if there is none.
+        """
+        return output if isinstance(output, Tensor) else None
+
     @abstractmethod
-    def labels(self, targets: Tensor) -> Tensor:
+    def hits(self, logits: Tensor, targets: Any) -> tuple[Tensor, int | Tensor] | None:
+        """How often a local head is right.
+
+        Args:
+            logits: As `loss` reads them.
+            targets: As given to `LocalModel.local_backward`.
+
+        Returns:
+            Right predictions and predictions in all; None where the task does not count so.
+        """
+
+    @abstractmethod
+    def blank_targets(self, inputs: Tensor) -> Any:
+        """Targets of the right kind and size whose values do not matter, to plan and to time steps with.
+
+        Args:
+            inputs: A batch, perhaps of fake tensors.
+
+        Returns:
+            Targets on the same device.
+        """
+
+    @abstractmethod
+    def metric(self) -> Metric:
+        """A new count of how good the network's outputs are.
+
+        Returns:
+            What `training.evaluate` feeds with outputs.
+        """
+
+    @abstractmethod
+    def labels(self, targets: Any) -> Tensor:
         """One class per sample.
 
         Args:
-            targets: As given to `LocalModel.local_backward`.
+            targets: As `enter` returned them.
 
         Returns:
             `(N,)` class indices.

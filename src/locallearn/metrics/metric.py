@@ -1,0 +1,32 @@
+"""The interface between evaluation and what it counts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+
+class Metric(ABC):
+    """Counts over a data set; waits for the device only in `results`.
+
+    `name` is that of the result by which epochs and runs are compared, and higher is better.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def update(self, output: Any, targets: Any) -> None:
+        """Take in one batch.
+
+        Args:
+            output: What the network returned in evaluation mode.
+            targets: The batch's targets.
+        """
+
+    @abstractmethod
+    def results(self) -> dict[str, float]:
+        """What was counted so far.
+
+        Returns:
+            Numbers by name, in percent; `name` is among them.
+        """
