@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from small_networks import Residual
 from torch import nn
 from torchvision.models._utils import IntermediateLayerGetter
 
@@ -10,6 +9,7 @@ import locallearn as ll
 from locallearn.errors import InputError
 from locallearn.objective import Batch
 from locallearn.partitioning.body import find_body
+from small_networks import Residual
 
 
 class TwoHeads(nn.Module):

@@ -129,6 +129,10 @@ def _setting(options: StepOptions) -> Setting:
         raise InputError(f"--device {options.device!r} is no device of PyTorch; use cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError("PyTorch finds no CUDA device here: leave out --device.")
+    if options.balance == "peak":
+        raise InputError(
+            "--balance peak searches cuts by planning: give bench the --split-points that locallearn plan finds."
+        )
     return Setting(
         network=options.network,
         input_shape=options.input,

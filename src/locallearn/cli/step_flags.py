@@ -48,7 +48,7 @@ class StepOptions:
     method: Method
     method_name: str
     num_blocks: int | None
-    balance: Literal["depth", "memory", "flops"]
+    balance: Literal["depth", "memory", "flops", "peak"]
     preset: str | None
     split_points: tuple[str, ...] | None
     execution: Execution

@@ -20,6 +20,7 @@ from locallearn.partitioning import Partition
 from locallearn.partitioning.split_points import names_of_ends
 from locallearn.planning.budget import Budget, fewest_blocks, judged
 from locallearn.planning.fitting import parsed_bytes
+from locallearn.planning.lowest_peak import lowest_peak
 from locallearn.planning.rehearsal import Rehearsal, Setting, ends
 from locallearn.planning.rivals import Rival, rivals
 from locallearn.planning.step_meter import KINDS, Measurement, Moment
@@ -132,7 +133,7 @@ def plan(
     method: Method = _DGL,
     task: Task | None = None,
     num_blocks: int | None = None,
-    balance: Literal["depth", "memory", "flops"] = "memory",
+    balance: Literal["depth", "memory", "flops", "peak"] = "memory",
     split_points: Sequence[str] | None = None,
     preset: str | None = None,
     budget: int | str | None = None,
@@ -153,7 +154,7 @@ def plan(
         method: How the blocks are trained.
         task: What the network is trained for; None: classification with as many classes as the network has outputs.
         num_blocks: K; None for one block for each unit, or with a budget for the fewest that fit.
-        balance: What the blocks share evenly.
+        balance: What the blocks share evenly; `"peak"`: the cuts with the lowest peak that a search finds.
         split_points: Instead of `num_blocks`: modules after which to cut.
         preset: Cut as a paper's released code does.
         budget: Bytes that the step may hold, as a number or as `8GiB`, `500MB`.
@@ -177,7 +178,7 @@ def plan(
         >>> plan(network, (4,), batch_size=64, num_blocks=2).peak_bytes < 64 * 1024
         True
     """
-    _check(input_shape, batch_size, preset, num_blocks)
+    _check(input_shape, batch_size, preset, num_blocks, balance)
     limit = None if budget is None else parsed_bytes(budget)
     rehearsal = Rehearsal(network, input_shape, task, device=_device(device), channels_last=channels_last)
     setting = Setting(
@@ -187,6 +188,8 @@ def plan(
     )  # fmt: skip
     if limit is not None and num_blocks is None and split_points is None:
         blocks = fewest_blocks(rehearsal, setting, limit)
+    elif balance == "peak":
+        blocks = lowest_peak(rehearsal, setting, num_blocks or 1)
     else:
         blocks = rehearsal.cut(num_blocks, balance, preset, split_points)
     step, measured = rehearsal.local(blocks, setting)
@@ -222,13 +225,17 @@ def _split_points(blocks: Partition) -> tuple[str, ...] | None:
     return known if len(known) == len(found) else None
 
 
-def _check(input_shape: Sequence[int], batch_size: int, preset: str | None, num_blocks: int | None) -> None:
+def _check(
+    input_shape: Sequence[int], batch_size: int, preset: str | None, num_blocks: int | None, balance: str
+) -> None:
     if batch_size < 1 or not input_shape or min(input_shape) < 1:
         raise InputError(
             f"A plan needs a batch of at least 1 and a shape of positive numbers, not {batch_size} and {input_shape}."
         )
     if preset is not None and num_blocks is None:
         raise InputError(f"The preset {preset!r} needs num_blocks, the K whose published cuts it has.")
+    if balance == "peak" and (num_blocks is None or preset is not None):
+        raise InputError("balance='peak' searches cuts into num_blocks blocks: give num_blocks, and no preset.")
 
 
 def _device(name: str) -> torch.device:
