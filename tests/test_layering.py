@@ -17,7 +17,7 @@ LEVELS = [
     {"tasks"},
     {"partitioning", "objective"},
     {"abstract_method", "engine", "look_ahead"},
-    {"averaging", "compatibility"},
+    {"averaging", "compatibility", "predicting"},
     {"methods", "local_model"},
     {"recipes", "planning"},
     {"benchmarking"},

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from locallearn.auxiliary.conv_classifier import ConvClassifier
 from locallearn.auxiliary.conv_mlp import ConvMLP, ConvMLPForm
+from locallearn.auxiliary.dense_head import DenseHead
 from locallearn.auxiliary.image_decoder import ImageDecoder
 from locallearn.auxiliary.pooled_linear import PooledLinear, pooling_rule
 from locallearn.auxiliary.similarity_conv import SimilarityConv
 
-__all__ = ["ConvClassifier", "ConvMLP", "ConvMLPForm", "ImageDecoder", "PooledLinear", "SimilarityConv", "pooling_rule"]
+__all__ = [
+    "ConvClassifier",
+    "ConvMLP",
+    "ConvMLPForm",
+    "DenseHead",
+    "ImageDecoder",
+    "PooledLinear",
+    "SimilarityConv",
+    "pooling_rule",
+]

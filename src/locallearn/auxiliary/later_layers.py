@@ -44,6 +44,7 @@ class LaterLayers(nn.Module):
         halving: Halving,
         *,
         norm: bool = False,
+        ending: Callable[[tuple[int, ...]], nn.Module | None] | None = None,
     ) -> None:
         """Builds the network.
 
@@ -53,14 +54,19 @@ class LaterLayers(nn.Module):
             patterns: The units that the layers are modelled on, in order.
             halving: Where the resolution falls; asked once for each layer in order.
             norm: Whether BatchNorm stands before the linear layer.
+            ending: From the shape of what the layers return to what follows them; where it is None, pool and linear
+                layer do.
         """
         super().__init__()
         layers, current = [], tuple(shape)
         for pattern in patterns:
             layer, current = _layer(pattern, current, halving(current, pattern))
             layers.append(layer)
-        width = map_shape(current)[0]
         self.layers = nn.Sequential(*layers)
+        self.ending = None if ending is None else ending(current)
+        if self.ending is not None:
+            return
+        width = map_shape(current)[0]
         self.norm = nn.BatchNorm1d(width) if norm else None
         self.linear = nn.Linear(width, num_outputs)
 
@@ -71,9 +77,12 @@ class LaterLayers(nn.Module):
             features: (B, C, H, W), (B, T, D) or (B, D).
 
         Returns:
-            (B, num_outputs).
+            (B, num_outputs), or what the ending returns.
         """
-        pooled = global_average(as_map(self.layers(features)))
+        later = self.layers(features)
+        if self.ending is not None:
+            return self.ending(later)
+        pooled = global_average(as_map(later))
         return self.linear(pooled if self.norm is None else self.norm(pooled))
 
 

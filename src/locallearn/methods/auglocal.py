@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -33,7 +34,8 @@ class AugLocal(Wrapper):
         D_i = \max(1, \mathrm{round}(D(1-u_i) + u_i)), \quad u_i = i\tau/(M-2)
 
     (all later units where there are at most :math:`D_i`; M windows, of which M-1 are local), then global average
-    pooling and a linear layer. No weights are shared or copied. The base's losses stay as they are.
+    pooling and a linear layer, or the head that the task calls for. No weights are shared or copied. The base's losses
+    stay as they are.
 
     Source: Ma, Wu, Si, Tan. Scaling Supervised Local Learning with Augmented Auxiliary Networks. ICLR 2024, with the
         appendix for the ablations (Table 5) and the comparison at equal cost (Table 4). Authors' code:
@@ -118,19 +120,26 @@ class AugLocal(Wrapper):
     @override
     def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
         def own_head(site: Site, num_outputs: int) -> nn.Module:
-            return self._head(site, num_outputs, context.partition)
+            return self._head(site, num_outputs, context)
 
         return self.base.objective(window, site, context, head=head or own_head)
 
-    def _head(self, site: Site, num_outputs: int, partition: Partition) -> nn.Module:
+    def _head(self, site: Site, num_outputs: int, context: Context) -> nn.Module:
         from locallearn.auxiliary.conv_stack import ConvStack
 
         if self.layers == "selected":
-            return self._selected(site, num_outputs, partition)
-        factor = self._multiplier(num_outputs, partition) if self.match_flops else 1.0
+            return self._selected(site, num_outputs, context.partition, context.task.head)
+        if context.task.head(site.shape) is not None:
+            raise InputError(
+                f"AugLocal's layers='conv3x3' end in a classifier of whole samples, and {type(context.task).__name__} "
+                "calls for a head of its own; use layers='selected'."
+            )
+        factor = self._multiplier(num_outputs, context.partition) if self.match_flops else 1.0
         return ConvStack(site.shape, num_outputs, convolutions=self.depth + 1, multiplier=factor)
 
-    def _selected(self, site: Site, num_outputs: int, partition: Partition) -> nn.Module:
+    def _selected(
+        self, site: Site, num_outputs: int, partition: Partition, ending: Callable[..., nn.Module | None] | None = None
+    ) -> nn.Module:
         from locallearn.auxiliary import later_layers
 
         patterns = self._patterns(site, partition)
@@ -142,7 +151,7 @@ class AugLocal(Wrapper):
         else:
             halving = later_layers.observed if self.downsampling == "observed" else later_layers.never
         norm = self.norm_at_depth_one and self._depth(site, partition) == 1
-        return later_layers.LaterLayers(site.shape, num_outputs, patterns, halving, norm=norm)
+        return later_layers.LaterLayers(site.shape, num_outputs, patterns, halving, norm=norm, ending=ending)
 
     def _depth(self, site: Site, partition: Partition) -> int:
         from locallearn.auxiliary.layer_selection import pyramidal_depth

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
 
-from locallearn.abstract_method import Context, Method, Site, Window, one_window_per_block
+from locallearn.abstract_method import Context, Site, Window, one_window_per_block
+from locallearn.predicting import Predicting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DGL(Method):
+class DGL(Predicting):
     r"""Decoupled Greedy Learning, the synchronous form.
 
     .. math::
@@ -52,14 +54,15 @@ class DGL(Method):
         from locallearn.objective import WeightedTerms, prediction_term
 
         task = context.task
-        return WeightedTerms(prediction_term(head(site, task.num_outputs) if head else self._head(site, context), task))
+        own = partial(self._head, context=context)
+        auxiliary = self.prediction_head(site, task.num_outputs, context, head, own)
+        return WeightedTerms(prediction_term(auxiliary, task))
 
-    def _head(self, site: Site, context: Context) -> nn.Module:
+    def _head(self, site: Site, num_outputs: int, context: Context) -> nn.Module:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
         from locallearn.auxiliary.conv_mlp import AUGLOCAL, AUTHORS, MAN, MLAAN, ConvMLP
         from locallearn.auxiliary.feature_map import map_shape
 
-        num_outputs = context.task.num_outputs
         if self.head in ("infopro", "linear"):
             final = map_shape(context.units[-1].out_shape)[0]
             layers = "1c2f" if self.head == "infopro" else "0c1f"

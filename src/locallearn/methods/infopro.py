@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
 
-from locallearn.abstract_method import Context, Method, Site, Window, one_window_per_block
+from locallearn.abstract_method import Context, Site, Window, one_window_per_block
 from locallearn.errors import InputError, listed
+from locallearn.predicting import Predicting
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from locallearn.abstract_method import Head
     from locallearn.objective import Batch, LocalObjective, Term
@@ -21,7 +23,7 @@ HeadForm = Literal["0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfoPro(Method):
+class InfoPro(Predicting):
     r"""Reconstruction of the image and a task loss, with weights that change over depth.
 
     .. math::
@@ -109,33 +111,35 @@ class InfoPro(Method):
         return position
 
     def _task_term(self, site: Site, context: Context, head: Head | None, weight: float) -> Term:
-        from locallearn.auxiliary.conv_classifier import ConvClassifier
-        from locallearn.auxiliary.feature_map import map_shape
         from locallearn.losses.supervised_contrastive import supervised_contrastive
         from locallearn.objective import Term, prediction_term, require_labels
 
         task = context.task
         contrastive = self.task_loss == "contrastive"
+        if contrastive:
+            require_labels(task, "InfoPro's contrastive loss")
         num_outputs = self.feature_dim if contrastive else task.num_outputs
-        if head is not None:
-            auxiliary = head(site, num_outputs)
-        else:
-            auxiliary = ConvClassifier(
-                site.shape,
-                num_outputs,
-                layers=self.head,
-                feature_dim=self.feature_dim,
-                final_channels=map_shape(context.units[-1].out_shape)[0],
-                widen=self.widen,
-            )
+        auxiliary = self.prediction_head(site, num_outputs, context, head, partial(self._head, context=context))
         if not contrastive:
             return prediction_term(auxiliary, task, weight=weight)
-        require_labels(task, "InfoPro's contrastive loss")
 
         def contrastive_loss(output: Tensor, batch: Batch) -> Tensor:
             return supervised_contrastive(output, task.labels(batch.targets))
 
         return Term("contrastive", auxiliary, contrastive_loss, weight=weight)
+
+    def _head(self, site: Site, num_outputs: int, context: Context) -> nn.Module:
+        from locallearn.auxiliary.conv_classifier import ConvClassifier
+        from locallearn.auxiliary.feature_map import map_shape
+
+        return ConvClassifier(
+            site.shape,
+            num_outputs,
+            layers=self.head,
+            feature_dim=self.feature_dim,
+            final_channels=map_shape(context.units[-1].out_shape)[0],
+            widen=self.widen,
+        )
 
     def _reconstruction_term(self, site: Site, context: Context, weight: float) -> Term:
         from locallearn.auxiliary.image_decoder import ImageDecoder

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from typing_extensions import override
 
-from locallearn.abstract_method import Context, Method, Site, Window, one_window_per_block
+from locallearn.abstract_method import Context, Site, Window, one_window_per_block
 from locallearn.errors import InputError
+from locallearn.predicting import Predicting
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from locallearn.abstract_method import Head
     from locallearn.objective import Batch, LocalObjective
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredSim(Method):
+class PredSim(Predicting):
     r"""Similarity matching and prediction.
 
     .. math::
@@ -62,7 +63,6 @@ class PredSim(Method):
 
     @override
     def objective(self, window: Window, site: Site, context: Context, *, head: Head | None = None) -> LocalObjective:
-        from locallearn.auxiliary.pooled_linear import PooledLinear
         from locallearn.auxiliary.similarity_conv import SimilarityConv
         from locallearn.losses.similarity_matching import similarity_matching
         from locallearn.objective import Term, WeightedTerms, prediction_term, require_labels
@@ -73,17 +73,18 @@ class PredSim(Method):
         def similarity_loss(output: Tensor, batch: Batch) -> Tensor:
             return similarity_matching(output, task.labels(batch.targets), task.num_outputs)
 
-        original = self.head == "original"
         terms = []
         if self.beta > 0:
-            similarity = SimilarityConv(site.shape, kaiming=not original)
+            similarity = SimilarityConv(site.shape, kaiming=self.head != "original")
             terms.append(Term("similarity", similarity, similarity_loss, weight=self.beta))
         if self.beta < 1:
-            most = self.pooled_features or (4096 if original else 512)
-            classifier = (
-                head(site, task.num_outputs)
-                if head
-                else PooledLinear(site.shape, task.num_outputs, threshold=most, zero_weight=original)
-            )
+            classifier = self.prediction_head(site, task.num_outputs, context, head, self._head)
             terms.append(prediction_term(classifier, task, weight=1 - self.beta))
         return WeightedTerms(*terms)
+
+    def _head(self, site: Site, num_outputs: int) -> nn.Module:
+        from locallearn.auxiliary.pooled_linear import PooledLinear
+
+        original = self.head == "original"
+        most = self.pooled_features or (4096 if original else 512)
+        return PooledLinear(site.shape, num_outputs, threshold=most, zero_weight=original)
