@@ -16,6 +16,7 @@ from locallearn.errors import InputError
 
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
+_COLOUR_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 _CHUNK = 256
 
 
@@ -54,6 +55,28 @@ def decode(opened: Sequence[Callable[[], BinaryIO]], names: Callable[[int], str]
     return images.transpose(0, 3, 1, 2)
 
 
+def decode_colour(opened: Callable[[], BinaryIO], name: str) -> np.ndarray:
+    """One image of any size in colour; grey and CMYK are converted, transparency and EXIF orientation are ignored.
+
+    Args:
+        opened: Opens the image's bytes.
+        name: Where the image came from, for the message.
+
+    Returns:
+        (3, H, W), uint8.
+
+    Raises:
+        InputError: The image is missing, cannot be decoded, is cut short, or has no pixels of 8 bits.
+    """
+    from PIL import Image
+
+    try:
+        with opened() as file:
+            return _colour_pixels(file)
+    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name} cannot be used ({error}): replace or remove it.") from error
+
+
 def opener(content: bytes | None) -> Callable[[], BinaryIO]:
     """A function that opens bytes in memory.
 
@@ -83,3 +106,12 @@ def _pixels(file: BinaryIO, spec: DatasetSpec) -> np.ndarray:
             raise ValueError(f"pixels of kind {image.mode} instead of 8-bit colour or grey")
         pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     return pixels.reshape(height, width, channels)
+
+
+def _colour_pixels(file: BinaryIO) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(file, formats=FORMATS) as image:
+        if image.mode not in _COLOUR_MODES:
+            raise ValueError(f"pixels of kind {image.mode} instead of 8-bit colour or grey")
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1).copy()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +18,14 @@ from locallearn.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMN = "label"
 
 
 def find(root: Path, spec: DatasetSpec) -> Layout | None:
-    """Parquet files in a folder or up to two folders below.
-
-    A file belongs to a split by its name (`train.parquet`, `train-00000-of-00002.parquet`) or its folder's
-    (`train/0000.parquet`); other files are left alone.
+    """Parquet files in a folder or up to two folders below, as `files_by_split` finds them.
 
     Args:
         root: The folder.
@@ -34,15 +34,36 @@ def find(root: Path, spec: DatasetSpec) -> Layout | None:
     Returns:
         The layout, or None if there is no such file.
     """
-    below = sorted(path for pattern in ("*", "*/*", "*/*/*") for path in root.glob(f"{pattern}.parquet"))
-    seen = [path for path in below if not any(part.startswith(".") for part in path.relative_to(root).parts)]
-    files = {split: tuple(path for path in seen if _split_of(path) == split) for split in SPLITS}
+    files = files_by_split(root, SPLITS)
     if not any(files.values()):
         return None
     missing = tuple(
         f"{root} has parquet files but none for {split!r}: add {split}.parquet." for split in SPLITS if not files[split]
     )
     return Layout("parquet files", files, lambda split: read(files[split], spec), problems=missing)
+
+
+def files_by_split(root: Path, splits: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """Which parquet files in a folder or up to two folders below belong to which split.
+
+    A file belongs to a split by its name (`train.parquet`, `train-00000-of-00002.parquet`) or its folder's
+    (`train/0000.parquet`); other files are left alone.
+
+    Args:
+        root: The folder.
+        splits: The names looked for.
+
+    Returns:
+        For each name its files in order, perhaps none.
+    """
+    found: dict[str, tuple[Path, ...]] = dict.fromkeys(splits, ())
+    below = sorted(path for pattern in ("*", "*/*", "*/*/*") for path in root.glob(f"{pattern}.parquet"))
+    for path in below:
+        prefix = path.stem.split("-")[0]
+        split = prefix if prefix in splits else path.parent.name
+        if split in found and not any(part.startswith(".") for part in path.relative_to(root).parts):
+            found[split] += (path,)
+    return found
 
 
 def read(paths: tuple[Path, ...], spec: DatasetSpec) -> ImageArrays:
@@ -74,21 +95,35 @@ def read(paths: tuple[Path, ...], spec: DatasetSpec) -> ImageArrays:
     return ImageArrays(images, np.array(labels, np.int64))
 
 
-def _split_of(path: Path) -> str:
-    prefix = path.stem.split("-")[0]
-    return prefix if prefix in SPLITS else path.parent.name
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A parquet file to read from; errors in the block are told as the file's.
 
+    Args:
+        path: The file.
 
-def _columns(path: Path, spec: DatasetSpec) -> tuple[list[bytes | None], list[int | None]]:
+    Yields:
+        pyarrow's reader, closed at the end.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            column = _checked(path, file.schema_arrow, spec)
-            table = file.read(columns=[column, LABEL_COLUMN])
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read as parquet ({error}).") from error
+
+
+def _columns(path: Path, spec: DatasetSpec) -> tuple[list[bytes | None], list[int | None]]:
+    import pyarrow as pa
+
+    with opened(path) as file:
+        column = _checked(path, file.schema_arrow, spec)
+        table = file.read(columns=[column, LABEL_COLUMN])
     images = table.column(column).combine_chunks()
     if isinstance(images, pa.StructArray):
         images = images.field("bytes")
@@ -96,9 +131,41 @@ def _columns(path: Path, spec: DatasetSpec) -> tuple[list[bytes | None], list[in
 
 
 def _checked(path: Path, schema: pa.Schema, spec: DatasetSpec) -> str:
+    problems = column_problems(path, schema)
+    names = class_names(schema)
+    if names and tuple(names) != spec.classes:
+        problems.append(f"{path} has the classes {', '.join(names)}; {spec.name} has {', '.join(spec.classes)}.")
+    column = image_column(schema)
+    if problems or column is None:
+        raise DataProblems(problems)
+    return column
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """The column with the encoded images.
+
+    Args:
+        schema: A file's.
+
+    Returns:
+        Its name, or None if there is none.
+    """
+    return next((name for name in IMAGE_COLUMNS if name in schema.names), None)
+
+
+def column_problems(path: Path, schema: pa.Schema) -> list[str]:
+    """What is wrong with a file's columns.
+
+    Args:
+        path: The file, for the messages.
+        schema: Its schema.
+
+    Returns:
+        A sentence for each problem: a column for images or labels is missing, or of another type.
+    """
     import pyarrow.types as types
 
-    column = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
+    column = image_column(schema)
     found = f"its columns are {', '.join(schema.names)}"
     problems = []
     if column is None:
@@ -113,16 +180,18 @@ def _checked(path: Path, schema: pa.Schema, spec: DatasetSpec) -> str:
         problems.append(f"{path} has no column {LABEL_COLUMN!r}; {found}.")
     elif not types.is_integer(schema.field(LABEL_COLUMN).type):
         problems.append(f"{path}: {LABEL_COLUMN!r} is {schema.field(LABEL_COLUMN).type}; give integers.")
-    names = _class_names(schema)
-    if names and tuple(names) != spec.classes:
-        problems.append(f"{path} has the classes {', '.join(names)}; {spec.name} has {', '.join(spec.classes)}.")
-    if problems or column is None:
-        raise DataProblems(problems)
-    return column
+    return problems
 
 
-def _class_names(schema: pa.Schema) -> list[str]:
-    # The class names a file states in its metadata, or none.
+def class_names(schema: pa.Schema) -> list[str]:
+    """The class names a file states in its metadata.
+
+    Args:
+        schema: The file's.
+
+    Returns:
+        Those under `classes`, separated by commas, or of the Hugging Face ClassLabel; none if it states none.
+    """
     metadata = schema.metadata or {}
     if b"classes" in metadata:
         return metadata[b"classes"].decode().split(",")
