@@ -13,6 +13,7 @@ import tyro
 from locallearn.cli import runs
 from locallearn.cli.flags import Json, parsed
 from locallearn.cli.tables import print_rows
+from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe
 from locallearn.recipes.choices import checked_device
@@ -29,12 +30,14 @@ class Evaluate:
     """Classify the test images by the network of a finished run.
 
     Args:
-        data: Where the images are; none looks where the run did.
+        on: Another data set to test on, such as stl10 for a run on CIFAR-10; classes are matched by name.
+        data: Where the images are; none looks where the run did, or in data/NAME with `on`.
         device: Where to compute: auto, cpu, cuda, cuda:1, mps.
         batch_size: Images per batch.
     """
 
     run: RunFolder
+    on: str | None = None
     data: Path | None = None
     device: str = "auto"
     batch_size: int = 500
@@ -56,6 +59,8 @@ def run(argv: Sequence[str]) -> int:
     """
     options = parsed(Evaluate, argv, verb="evaluate")
     recipe = finished_recipe(options.run)
+    if options.on is not None:
+        return _run_on(options, options.on, recipe)
     from locallearn import datasets
     from locallearn.datasets.batches import Batches
     from locallearn.training import evaluate
@@ -73,6 +78,24 @@ def run(argv: Sequence[str]) -> int:
         accuracy = evaluate(network.to(device), batches)
     result = {"test_accuracy": accuracy.percent, "test_error": accuracy.error, "images": accuracy.count}
     print_rows([result])
+    if options.json:
+        print(json.dumps(result | {"run": str(options.run)}))
+    return 0
+
+
+def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:
+    from locallearn.cli.evaluate_on import readings, transferred
+    from locallearn.training.assembly import find_device
+    from locallearn.training.out_of_memory import memory_explained
+
+    device = find_device(checked_device(options.device))
+    activity = f"while batches of {options.batch_size} were classified"
+    with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
+        trained_on = find_spec(recipe.dataset.name).with_outputs(recipe.dataset.num_classes)
+        network, classes = trained_network(options.run, recipe, len(trained_on.classes))
+        common = {"batch_size": options.batch_size, "device": device}
+        result = transferred(network.to(device), classes, recipe, on, options.data, **common)
+    print_rows(readings(result))
     if options.json:
         print(json.dumps(result | {"run": str(options.run)}))
     return 0
