@@ -8,11 +8,12 @@ import pytest
 
 from locallearn import networks
 from locallearn.errors import InputError
+from locallearn.networks.lookup import OWN, TORCHVISION
 
 
 def test_names_of_all_our_networks_build() -> None:
-    own = [name for name in networks.names() if ":" not in name]
-    assert own == ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+    own = [name for name, line in networks.names().items() if ":" not in name and line != "torchvision's"]
+    assert own[:5] == ["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
     assert set(own) < set(networks.__all__) and all(callable(getattr(networks, name)) for name in own)
     assert all(0 < len(line) < 100 for line in networks.names().values())
 
@@ -20,6 +21,12 @@ def test_names_of_all_our_networks_build() -> None:
 def test_importing_and_listing_needs_no_torch() -> None:
     code = "import sys, locallearn.networks as n; n.names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_torchvision_has_the_networks_whose_bare_names_are_listed() -> None:
+    from torchvision import models
+
+    assert set(TORCHVISION) <= set(models.list_models(module=models)) and not set(TORCHVISION) & set(OWN)
 
 
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
@@ -64,7 +71,7 @@ def test_timm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         ("resnet20", {"width": 3}, "'width'.*its options are 'in_channels'"),
         ("torchvision:resnet18", {"width": 3}, "'width'.*its options are 'zero_init_residual', 'groups'"),
         ("torchvision:resnet18", {"groups": 2}, "BasicBlock only supports groups=1"),
-        ("torchvision:resnet18", {"weights": "DEFAULT"}, "weights start at random"),
+        ("torchvision:resnet18", {"pretrained": True}, "takes no 'pretrained'; for weights say weights='DEFAULT'"),
         ("no_such_package.nets:make", {}, "cannot be imported from no_such_package.nets.*PYTHONPATH"),
     ],
 )

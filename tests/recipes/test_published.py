@@ -300,7 +300,7 @@ def test_every_partition_can_be_cut(recipes: dict[str, Recipe]):
         if cut.preset is None:
             assert cut.num_blocks == 1 and recipe.method.name == "backprop", name
         else:
-            assert sum(published_sizes(cut.preset, units, cut.num_blocks)) == units, name
+            assert sum(published_sizes(cut.preset, recipe.network.name, units, cut.num_blocks)) == units, name
         given = re.search(r"_k(\d+)_", name)
         assert given is None or int(given[1]) == cut.num_blocks, name
 

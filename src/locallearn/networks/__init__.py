@@ -9,8 +9,27 @@ from locallearn.networks.lookup import OWN, build, constructor, names
 
 if TYPE_CHECKING:
     from locallearn.networks.cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+    from locallearn.networks.small_images import (
+        efficientnet_b0_small,
+        mobilenet_v2_small,
+        regnet_x_400mf_small,
+        vgg19_small,
+    )
 
-__all__ = ["build", "constructor", "names", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"]
+__all__ = [
+    "build",
+    "constructor",
+    "efficientnet_b0_small",
+    "mobilenet_v2_small",
+    "names",
+    "regnet_x_400mf_small",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "vgg19_small",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,8 +26,22 @@ _CIFAR = "locallearn.networks.cifar_resnet"
 OWN = {
     f"resnet{6 * blocks + 2}": _Own(_CIFAR, f"ResNet for small images, {3 * blocks} blocks of 16, 32, 64 channels")
     for blocks in (3, 5, 7, 9, 18)
+} | {
+    f"{name}_small": _Own("locallearn.networks.small_images", f"{what} for small images, {layers} local layers")
+    for name, what, layers in (
+        ("mobilenet_v2", "MobileNetV2", 19),
+        ("efficientnet_b0", "EfficientNet-B0", 17),
+        ("regnet_x_400mf", "RegNetX-400MF", 23),
+        ("vgg19", "VGG19", 16),
+    )
 }
 """Where each of our networks lives and what it is, by name."""
+
+TORCHVISION = (
+    *("vgg13", "vgg13_bn", "vgg19", "vgg19_bn", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext101_32x8d", "mobilenet_v2", "efficientnet_b0", "regnet_x_400mf", "vit_b_16"),
+)
+"""Networks of torchvision that papers of local learning use: their bare names are known without importing it."""
 
 
 def names() -> dict[str, str]:
@@ -41,23 +55,26 @@ def names() -> dict[str, str]:
         "timm:NAME": "any network of timm, which is an optional extra",
         "package.module:function": "your own: function(num_classes=..., **options) returns an nn.Module",
     }
-    return {name: own.line for name, own in OWN.items()} | open_kinds
+    return {name: own.line for name, own in OWN.items()} | dict.fromkeys(TORCHVISION, "torchvision's") | open_kinds
 
 
 def build(name: str, num_classes: int, **options: Any) -> nn.Module:
-    """A network with random weights.
+    """A network with random weights, or with those that its library offers.
 
     Args:
-        name: One of ours (`resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110`), `torchvision:NAME` or a bare
-            torchvision name that we lack, `timm:NAME`, or `package.module:function`.
+        name: One of ours (`locallearn ls networks`), `torchvision:NAME` or a bare torchvision name that we lack,
+            `timm:NAME`, or `package.module:function`.
         num_classes: Outputs.
-        **options: Handed to the network's constructor.
+        **options: Handed to the network's constructor. For torchvision's networks `weights` names weights to load,
+            such as `"IMAGENET1K_V1"` or `"DEFAULT"`; for timm's there is `pretrained=True`. Where the weights have
+            another number of classes the classifier starts at random.
 
     Returns:
         The network.
 
     Raises:
-        InputError: The name is unknown, its library missing, an option illegal, or what a function returned no module.
+        InputError: The name is unknown, its library missing, an option illegal, weights cannot be had, or what a
+            function returned is no module.
     """
     return constructor(name)(num_classes, **options)
 
@@ -121,7 +138,18 @@ def _torchvision(name: str, model: str) -> Callable[[int, dict[str, Any]], nn.Mo
     known = models.list_models(module=models)
     if model not in known:
         raise _unknown(name, model, [*OWN, *known] if name == model else known)
-    return partial(_built, name, models.get_model_builder(model), {"weights": None})
+    return partial(_from_torchvision, name, models.get_model_builder(model))
+
+
+def _from_torchvision(name: str, construct: Callable[..., Any], num_classes: int, options: dict[str, Any]) -> nn.Module:
+    options = dict(options)
+    weights = options.pop("weights", None)
+    network = _built(name, construct, {"weights": None}, num_classes, options)
+    if weights is None:
+        return network
+    from locallearn.networks.pretrained import torchvision_weights
+
+    return torchvision_weights(name, construct, weights, network, options)
 
 
 def _timm(name: str, model: str) -> Callable[[int, dict[str, Any]], nn.Module]:
@@ -131,7 +159,22 @@ def _timm(name: str, model: str) -> Callable[[int, dict[str, Any]], nn.Module]:
         raise InputError(f"The network {name!r} needs timm: pip install 'locallearn[timm]'.") from error
     if not timm.is_model(model):
         raise _unknown(name, model, timm.list_models())
-    return partial(_built, name, timm.models.model_entrypoint(model), {"pretrained": False})
+    return partial(_from_timm, name, model)
+
+
+def _from_timm(name: str, model: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    options = dict(options)
+    pretrained = options.pop("pretrained", False)
+    if not isinstance(pretrained, bool):
+        raise InputError(f"The network {name!r} takes pretrained=True or False, not {pretrained!r}.")
+    network = _built(name, timm.models.model_entrypoint(model), {"pretrained": False}, num_classes, options)
+    if not pretrained:
+        return network
+    from locallearn.networks.pretrained import timm_weights
+
+    return timm_weights(name, model, num_classes, options)
 
 
 def _built(
@@ -139,13 +182,18 @@ def _built(
 ) -> nn.Module:
     fixed = fixed | {"num_classes": num_classes}
     legal = f"its options are {_quoted(_options(construct))}."
-    clashes = options.keys() & {*fixed, "weights", "pretrained"}
+    clashes = options.keys() & {*fixed, *_LOADERS}
     if clashes:
-        raise InputError(f"The network {name!r} takes no {_quoted(clashes)}, its weights start at random; {legal}")
+        other = "pretrained=True" if name.startswith("timm:") else "weights='DEFAULT'"
+        raise InputError(f"The network {name!r} takes no {_quoted(clashes)}; for weights say {other}; {legal}")
     try:
         return construct(**fixed, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         raise InputError(f"The network {name!r} cannot be built with {_quoted(options)}: {error}; {legal}") from error
+
+
+_LOADERS = ("weights", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
+"""Options by which libraries load weights; those not said by ours could name a file of any kind."""
 
 
 def _options(construct: Callable[..., Any]) -> list[str]:

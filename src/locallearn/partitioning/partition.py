@@ -17,7 +17,7 @@ from locallearn.errors import InputError, listed
 from locallearn.partitioning.balance import balanced_sizes, even_sizes, forward_flops, saved_bytes
 from locallearn.partitioning.block import Block, activation, starts_in_place, with_activation
 from locallearn.partitioning.body import Shell, find_body
-from locallearn.partitioning.published_cuts import published_sizes
+from locallearn.partitioning.published_cuts import known_network, published_sizes
 from locallearn.partitioning.split_points import ends_after
 from locallearn.partitioning.tracing import keeping_modes
 from locallearn.partitioning.unit import TracedUnits, Unit, chained_units, find_units
@@ -164,7 +164,8 @@ def _partition(
         ends = ends_after(network, traced, split_points)
         sizes = [stop - start for start, stop in zip([0, *ends], [*ends, count], strict=True)]
     elif preset is not None:
-        sizes = list(published_sizes(preset, count, num_blocks))
+        sizes = list(published_sizes(preset, known_network(network, traced.units), count, num_blocks))
+        traced = traced.with_head_from(sum(sizes))
     else:
         sizes = _sizes(network, example, traced, num_blocks or 1, balance)
     return _assemble(network, example, traced, sizes, body.name if body is not None and body.alone else "")

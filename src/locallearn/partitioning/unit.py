@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, fx, nn
 
@@ -51,6 +51,18 @@ class TracedUnits:
     carriers: tuple[fx.Node, ...]
     units: tuple[Unit, ...]
     whole: tuple[str, ...]
+
+    def with_head_from(self, unit: int) -> TracedUnits:
+        """The same graph with later units counted to the head.
+
+        Args:
+            unit: The first one that is the head's; the number of units changes nothing.
+
+        Returns:
+            Units and places.
+        """
+        stop = unit + 1
+        return replace(self, bounds=self.bounds[:stop], carriers=self.carriers[:stop], units=self.units[:unit])
 
 
 def find_units(

@@ -31,7 +31,16 @@ Whole = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Preset = Literal["auglocal", "infopro", "infopro_balanced", "infopro_balanced_stl10", "man", "mlaan"]
+Preset = Literal[
+    "auglocal",
+    "infopro",
+    "infopro_balanced",
+    "infopro_balanced_stl10",
+    "man",
+    "man_plus_plus",
+    "memory_balanced",
+    "mlaan",
+]
 Option = bool | int | float | str
 
 
