@@ -9,7 +9,7 @@ PUBLIC = {
     "Execution", "DGL", "Follow", "InfoPro", "InputError",
     "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Offload", "Part",
     "Partition", "Plan",
-    "PredSim", "Site",
+    "PredSim", "Segmentation", "Site",
     "StepInBackward", "StepListener", "Task", "Term", "TrainingStopped", "Unit", "WeightedTerms", "Window", "Wrapper",
     "datasets",
     "method", "networks", "partition", "plan",

@@ -1,6 +1,7 @@
 """How good a network's outputs are, counted batch by batch."""
 
+from locallearn.metrics.mean_iou import MeanIoU
 from locallearn.metrics.metric import Metric
 from locallearn.metrics.top_accuracy import TopAccuracy
 
-__all__ = ["Metric", "TopAccuracy"]
+__all__ = ["MeanIoU", "Metric", "TopAccuracy"]

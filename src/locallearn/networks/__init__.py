@@ -9,6 +9,7 @@ from locallearn.networks.lookup import OWN, build, constructor, names
 
 if TYPE_CHECKING:
     from locallearn.networks.cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+    from locallearn.networks.segmenters import deeplabv3
     from locallearn.networks.small_images import (
         efficientnet_b0_small,
         mobilenet_v2_small,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build",
     "constructor",
+    "deeplabv3",
     "efficientnet_b0_small",
     "mobilenet_v2_small",
     "names",

@@ -23,18 +23,26 @@ class _Own(NamedTuple):
 
 
 _CIFAR = "locallearn.networks.cifar_resnet"
-OWN = {
-    f"resnet{6 * blocks + 2}": _Own(_CIFAR, f"ResNet for small images, {3 * blocks} blocks of 16, 32, 64 channels")
-    for blocks in (3, 5, 7, 9, 18)
-} | {
-    f"{name}_small": _Own("locallearn.networks.small_images", f"{what} for small images, {layers} local layers")
-    for name, what, layers in (
-        ("mobilenet_v2", "MobileNetV2", 19),
-        ("efficientnet_b0", "EfficientNet-B0", 17),
-        ("regnet_x_400mf", "RegNetX-400MF", 23),
-        ("vgg19", "VGG19", 16),
-    )
-}
+OWN = (
+    {
+        f"resnet{6 * blocks + 2}": _Own(_CIFAR, f"ResNet for small images, {3 * blocks} blocks of 16, 32, 64 channels")
+        for blocks in (3, 5, 7, 9, 18)
+    }
+    | {
+        f"{name}_small": _Own("locallearn.networks.small_images", f"{what} for small images, {layers} local layers")
+        for name, what, layers in (
+            ("mobilenet_v2", "MobileNetV2", 19),
+            ("efficientnet_b0", "EfficientNet-B0", 17),
+            ("regnet_x_400mf", "RegNetX-400MF", 23),
+            ("vgg19", "VGG19", 16),
+        )
+    }
+    | {
+        "deeplabv3": _Own(
+            "locallearn.networks.segmenters", "DeepLabV3, segmentation, on ResNet-18 to 101 (backbone=...)"
+        )
+    }
+)
 """Where each of our networks lives and what it is, by name."""
 
 TORCHVISION = (

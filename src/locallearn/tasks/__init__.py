@@ -1,6 +1,7 @@
 """What a network is trained for."""
 
 from locallearn.tasks.classification import Classification
+from locallearn.tasks.segmentation import Segmentation
 from locallearn.tasks.task import Task
 
-__all__ = ["Classification", "Task"]
+__all__ = ["Classification", "Segmentation", "Task"]

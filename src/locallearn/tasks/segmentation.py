@@ -1,0 +1,142 @@
+"""Semantic segmentation: a class for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from typing_extensions import override
+
+from locallearn.auxiliary.dense_head import DenseHead
+from locallearn.errors import InputError, listed
+from locallearn.losses.pixel_cross_entropy import pixel_cross_entropy
+from locallearn.metrics.mean_iou import MeanIoU
+from locallearn.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Segmentation(Task):
+    """Cross-entropy over classes at every pixel that is labelled.
+
+    Targets are `(N, H, W)`, int64: class indices, and `ignore_index` where a pixel does not count. Logits,
+    `(N, C, h, w)`, may be smaller than the labels; `losses.pixel_cross_entropy` says how they are resized. The network
+    returns such logits, or torchvision's dictionary of them: `"out"` and perhaps `"aux"`.
+
+    Args:
+        num_classes: How many classes there are, C.
+        ignore_index: The label of pixels that do not count.
+        auxiliary_weight: Weight of the cross-entropy of `"aux"`.
+
+    Raises:
+        InputError: Fewer than two classes, an ignored label that is a class, or a negative weight.
+
+    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, segmentation: weight 0.4, label 255.
+    """
+
+    num_classes: int
+    ignore_index: int = 255
+    auxiliary_weight: float = 0.4
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not isinstance(self.num_classes, int) or self.num_classes < 2:
+            problems.append(f"Segmentation needs at least 2 classes, not {self.num_classes!r}.")
+        elif 0 <= self.ignore_index < self.num_classes:
+            problems.append(
+                f"ignore_index = {self.ignore_index} is one of the {self.num_classes} classes: choose a label outside."
+            )
+        if not self.auxiliary_weight >= 0:
+            problems.append(f"auxiliary_weight must be at least 0, not {self.auxiliary_weight}.")
+        if problems:
+            raise InputError(listed(problems))
+
+    @property
+    @override
+    def num_outputs(self) -> int:
+        return self.num_classes
+
+    @property
+    @override
+    def has_labels(self) -> bool:
+        return False
+
+    @override
+    def fits(self, output_shape: tuple[int, ...]) -> bool:
+        return len(output_shape) == 3 and output_shape[0] == self.num_classes
+
+    @override
+    def check_targets(self, targets: Tensor, batch_size: int) -> None:
+        if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 3:
+            found = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
+            raise InputError(f"Targets must be maps of class indices, torch.int64 of shape (N, H, W), not {found}.")
+        if len(targets) != batch_size or targets.numel() == 0:
+            raise InputError(f"Targets are {tuple(targets.shape)} for {batch_size} images: give one map for each.")
+        if targets.device.type == "cpu" and not isinstance(targets, FakeTensor):
+            known = ((targets >= 0) & (targets < self.num_classes)) | (targets == self.ignore_index)
+            if not known.all():
+                strangers = ", ".join(map(str, targets[~known].unique()[:10].tolist()))
+                raise InputError(
+                    f"Label maps hold {strangers}; the classes are 0 to {self.num_classes - 1}, and "
+                    f"{self.ignore_index} stands for pixels that do not count."
+                )
+
+    @override
+    def head(self, shape: tuple[int, ...]) -> nn.Module:
+        return DenseHead(shape, self.num_classes)
+
+    @override
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if logits.ndim != 4:
+            raise InputError(
+                f"Segmentation scores maps of logits, (N, {self.num_classes}, h, w), not {tuple(logits.shape)}."
+            )
+        return pixel_cross_entropy(logits, targets, ignore_index=self.ignore_index)
+
+    @override
+    def output_loss(self, network: nn.Module, output: Any, targets: Tensor) -> Tensor:
+        if isinstance(output, Tensor):
+            return self.loss(output, targets)
+        if not isinstance(output, Mapping) or "out" not in output:
+            raise InputError(
+                f"{type(network).__name__} returns {type(output).__name__}; segmentation reads a tensor of logits, or "
+                'a dictionary with "out" and perhaps "aux": wrap the network in a module that returns one of them.'
+            )
+        loss = self.loss(output["out"], targets)
+        if "aux" in output:
+            loss = loss + self.auxiliary_weight * self.loss(output["aux"], targets)
+        return loss
+
+    @override
+    def prediction(self, output: Any) -> Tensor | None:
+        return output["out"] if isinstance(output, Mapping) else super().prediction(output)
+
+    @override
+    def hits(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        labels = _nearest(targets, logits.shape[2], logits.shape[3])
+        # The ignored label is no class, so it equals no prediction.
+        return (logits.argmax(1) == labels).sum(), (labels != self.ignore_index).sum()
+
+    @override
+    def blank_targets(self, inputs: Tensor) -> Tensor:
+        return torch.zeros(len(inputs), *inputs.shape[2:], dtype=torch.long, device=inputs.device)
+
+    @override
+    def metric(self) -> MeanIoU:
+        return MeanIoU(self.num_classes, self.ignore_index)
+
+    @override
+    def labels(self, targets: Tensor) -> Tensor:
+        raise InputError("Segmentation has a class for every pixel, none for a whole sample; use another method.")
+
+
+def _nearest(labels: Tensor, height: int, width: int) -> Tensor:
+    """Label maps at another resolution: pixel (i, j) is that at (floor(i H / h), floor(j W / w))."""
+    if labels.shape[1:] == (height, width):
+        return labels
+    rows = torch.arange(height, device=labels.device) * labels.shape[1] // height
+    columns = torch.arange(width, device=labels.device) * labels.shape[2] // width
+    return labels[:, rows[:, None], columns]
