@@ -5,7 +5,7 @@ import inspect
 import locallearn as ll
 
 PUBLIC = {
-    "AugLocal", "Backprop", "Batch", "CapturedStep", "Classification", "Context",
+    "AugLocal", "Backprop", "Batch", "CapturedStep", "Classification", "Context", "Detection",
     "Execution", "DGL", "Follow", "InfoPro", "InputError",
     "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Offload", "Part",
     "Partition", "Plan",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Part, Term, WeightedTerms
     from locallearn.partitioning import Partition, Unit, partition
     from locallearn.planning.plan import Plan, plan
-    from locallearn.tasks import Classification, Segmentation, Task
+    from locallearn.tasks import Classification, Detection, Segmentation, Task
 
 _HOMES = {
     "locallearn.abstract_method": ("Context", "Method", "Site", "Window", "Wrapper"),
@@ -39,7 +39,7 @@ _HOMES = {
     "locallearn.objective": ("Batch", "Follow", "LocalObjective", "LocalOutput", "Part", "Term", "WeightedTerms"),
     "locallearn.partitioning": ("Partition", "Unit", "partition"),
     "locallearn.planning.plan": ("Plan", "plan"),
-    "locallearn.tasks": ("Classification", "Segmentation", "Task"),
+    "locallearn.tasks": ("Classification", "Detection", "Segmentation", "Task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("datasets", "networks")
@@ -54,6 +54,7 @@ __all__ = [
     "CapturedStep",
     "Classification",
     "Context",
+    "Detection",
     "Execution",
     "Follow",
     "InfoPro",

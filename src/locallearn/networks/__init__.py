@@ -9,7 +9,9 @@ from locallearn.networks.lookup import OWN, build, constructor, names
 
 if TYPE_CHECKING:
     from locallearn.networks.cifar_resnet import resnet20, resnet32, resnet44, resnet56, resnet110
+    from locallearn.networks.detectors import mask_rcnn, retinanet
     from locallearn.networks.segmenters import deeplabv3
+    from locallearn.networks.slim_resnet import slim_resnet10, slim_resnet18
     from locallearn.networks.small_images import (
         efficientnet_b0_small,
         mobilenet_v2_small,
@@ -22,6 +24,7 @@ __all__ = [
     "constructor",
     "deeplabv3",
     "efficientnet_b0_small",
+    "mask_rcnn",
     "mobilenet_v2_small",
     "names",
     "regnet_x_400mf_small",
@@ -30,6 +33,9 @@ __all__ = [
     "resnet44",
     "resnet56",
     "resnet110",
+    "retinanet",
+    "slim_resnet10",
+    "slim_resnet18",
     "vgg19_small",
 ]
 

@@ -43,6 +43,14 @@ OWN = (
         )
     }
 )
+_SLIM = "locallearn.networks.slim_resnet"
+_DETECTORS = "locallearn.networks.detectors"
+OWN |= {
+    "slim_resnet10": _Own(_SLIM, "torchvision's ResNet at half its width, one block per stage"),
+    "slim_resnet18": _Own(_SLIM, "torchvision's ResNet at half its width, two blocks per stage"),
+    "mask_rcnn": _Own(_DETECTORS, "torchvision's Mask R-CNN over a ResNet with feature pyramid"),
+    "retinanet": _Own(_DETECTORS, "torchvision's RetinaNet over a ResNet with feature pyramid"),
+}
 """Where each of our networks lives and what it is, by name."""
 
 TORCHVISION = (
