@@ -126,25 +126,26 @@ class ParquetSamples:
 
 
 def unpack(samples: ParquetSamples, folder: Path) -> None:
-    """Write each image into the folder of its class, where images in any order are read fast.
+    """Write each image into a folder of its class, where images in any order are read fast.
 
     Args:
-        samples: The images, with their classes.
-        folder: Gets a folder for each class; files are named by their position.
+        samples: One split as `imagenet.open_splits` gives it.
+        folder: Gets a folder `LABEL NAME` for each class, so that their order stays; files are named by their position.
 
     Raises:
-        InputError: An image has no bytes, or a class name cannot be a folder's.
+        InputError: An image has no bytes.
     """
-    if odd := [name for name in samples.classes if Path(name).name != name]:
-        raise InputError(f"Classes cannot be folders: {', '.join(map(repr, odd))}; set `classes` to other names.")
-    for name in samples.classes:
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    width = len(str(len(samples.classes) - 1))
+    named = enumerate(samples.classes)
+    folders = [folder / f"{label:0{width}} {name.replace('/', '-')}" for label, name in named]
+    for path in folders:
+        path.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(samples.labels.tolist()):
         content, where = samples.encoded(index)
         if content is None:
             raise InputError(f"{where} has no image bytes: remove the row.")
         suffix = ".png" if content.startswith(b"\x89PNG") else ".jpeg"
-        (folder / samples.classes[label] / f"{index:08}{suffix}").write_bytes(content)
+        (folders[label] / f"{index:08}{suffix}").write_bytes(content)
 
 
 def _labels(path: Path, file: pq.ParquetFile) -> np.ndarray:
