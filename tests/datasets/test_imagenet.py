@@ -202,8 +202,9 @@ def test_parquet_splits_of_different_classes(tmp_path: Path) -> None:
     said = said_of(tmp_path)
     assert "tench, Tinca tinca only in" in said and "cat only in" in said
     assert "(train): labels must be 0 to 2, but there is 3" in said
-    write_parquet(tmp_path / "validation.parquet", range(3), names=NAMES[::-1])
-    assert "in another order" in said_of(tmp_path)
+    write_parquet(tmp_path / "validation.parquet", range(3), [0, -1, -1], names=NAMES[::-1])
+    said = said_of(tmp_path)
+    assert "in another order" in said and "(validation): labels must be 0 to 2, but there is -1" in said
 
 
 def test_unlabelled_missing_and_damaged_parquet_files(tmp_path: Path) -> None:

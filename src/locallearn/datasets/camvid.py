@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from locallearn.datasets.annotated_images import VOID, Annotated, AnnotatedImages, Encoded
 from locallearn.datasets.arrays import DataProblems, problems_in
+from locallearn.datasets.parquet import opened
 from locallearn.datasets.scale_crop import ScaleCrop
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
@@ -64,17 +65,17 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool = False)
         fetched = f" {spec.title} cannot be downloaded from here." if download else ""
         problems[-1] += f"{fetched} Put {spec.files} there (published at {spec.address}); --data names another folder."
         raise DataProblems(problems)
-    opened = {}
+    found = {}
     for split in SPLITS:
         try:
             samples = [sample for path in files[split] for sample in _read(path, spec)]
-            opened[split] = AnnotatedImages(spec.classes, samples, LABEL_OF)
-            problems += opened[split].problems() if samples else [f"{files[split][0]} holds no images."]
+            found[split] = AnnotatedImages(spec.classes, samples, LABEL_OF)
+            problems += found[split].problems() if samples else [f"{files[split][0]} holds no images."]
         except InputError as error:
             problems += problems_in(error)
     if problems:
         raise DataProblems(problems)
-    return Splits(spec, opened["train"], opened["val"], opened["test"])
+    return Splits(spec, found["train"], found["val"], found["test"])
 
 
 def _files(folder: Path, split: str) -> list[Path]:
@@ -82,15 +83,9 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _read(path: Path, spec: DatasetSpec) -> list[Annotated]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            _check(path, file.schema_arrow, spec)
-            rows = file.read(columns=list(COLUMNS)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as parquet ({error}).") from error
+    with opened(path) as file:
+        _check(path, file.schema_arrow, spec)
+        rows = file.read(columns=list(COLUMNS)).to_pylist()
     return [
         Annotated(*(_encoded(row[column], f"{path} row {number}, {column}") for column in COLUMNS))
         for number, row in enumerate(rows)
