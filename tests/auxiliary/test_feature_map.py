@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, global_average, map_shape, pool_to
+from locallearn.auxiliary.feature_map import (
+    as_map,
+    conv3x3,
+    doublings,
+    feature_width,
+    global_average,
+    map_shape,
+    pool_to,
+)
 from locallearn.errors import InputError
 
 
-@pytest.mark.parametrize("shape", [(5, 4, 3), (7, 5), (5,)])
+@pytest.mark.parametrize("shape", [(5, 4, 3), (5,)])
 def test_the_shape_is_that_of_the_map(shape: tuple[int, ...]) -> None:
     features = torch.randn(2, *shape)
     maps = as_map(features)
@@ -15,14 +25,32 @@ def test_the_shape_is_that_of_the_map(shape: tuple[int, ...]) -> None:
     assert maps.data_ptr() == features.data_ptr()
 
 
-def test_token_t_is_row_t() -> None:
-    tokens = torch.randn(2, 7, 5)
-    torch.testing.assert_close(as_map(tokens)[:, :, 3, 0], tokens[:, 3])
+@pytest.mark.parametrize("shape", [(7, 5), (2, 3, 4, 5)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=re.escape(f"maps (C, H, W) or vectors (D,), got {shape}")):
+        map_shape(shape)
 
 
-def test_other_shapes_are_refused() -> None:
-    with pytest.raises(InputError, match=r"maps \(C, H, W\).*got \(2, 3, 4, 5\)"):
-        map_shape((2, 3, 4, 5))
+def test_the_width_of_a_feature() -> None:
+    assert [feature_width(shape) for shape in ((5, 4, 3), (7, 5), (5,))] == [5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape", "times"),
+    [
+        ((512, 28, 28), (3, 224, 224), 3),
+        ((256, 56, 56), (3, 224, 224), 2),
+        ((1024, 14, 14), (3, 224, 224), 4),
+        ((2048, 7, 7), (3, 225, 225), 5),
+        ((1024, 45, 60), (3, 360, 480), 3),
+        ((1024, 65, 65), (3, 513, 513), 3),
+        ((8, 32, 32), (3, 32, 32), 0),
+        ((8, 64, 64), (3, 32, 32), 0),
+        ((8, 32, 8), (3, 32, 32), 2),
+    ],
+)
+def test_doublings(shape: tuple[int, ...], image_shape: tuple[int, ...], times: int) -> None:
+    assert doublings(shape, image_shape) == times
 
 
 def test_a_pool_to_the_same_size_is_no_copy() -> None:

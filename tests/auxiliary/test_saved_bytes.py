@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from locallearn.auxiliary import ConvClassifier, ConvMLP, DenseHead, ImageDecoder, PooledLinear, SimilarityConv
+from locallearn.auxiliary import (
+    ConvClassifier,
+    ConvMLP,
+    DenseHead,
+    ImageDecoder,
+    PooledLinear,
+    SimilarityConv,
+    UpsamplingDecoder,
+)
 from locallearn.auxiliary.ahead_layer import AheadLayer
 from locallearn.auxiliary.conv_mlp import AUGLOCAL
 from locallearn.networks import resnet20
@@ -40,6 +48,8 @@ def kept(module: nn.Module, features: torch.Tensor) -> float:
         (ConvClassifier((64, 8, 8), 10, final_channels=64, layers="2c2f"), (64, 8, 8), 4 * 64 * 64 + 64 + 128),
         (ImageDecoder((16, 32, 32), (3, 32, 32)), (16, 32, 32), 2 * 12 * 1024),
         (ImageDecoder((64, 8, 8), (3, 32, 32)), (64, 8, 8), 2 * 12 * 1024),
+        # Per doubling what BatchNorm reads and what the next convolution reads, on the small map.
+        (UpsamplingDecoder((64, 4, 4), (3, 32, 32)), (64, 4, 4), 2 * (128 * 4**2 + 32 * 8**2 + 12 * 16**2)),
         # What BatchNorm reads, what the classifier reads, which pixels were kept.
         (DenseHead((16, 32, 32), 5), (16, 32, 32), 2 * 8 * 1024),
         (PooledLinear((16, 32, 32), 10, threshold=512, zero_weight=False), (16, 32, 32), 512),

@@ -29,5 +29,9 @@ def test_tokens_keep_their_positions_and_vectors_get_a_linear_layer() -> None:
     tokens, vector = SimilarityConv((9, 12), kaiming=False), SimilarityConv((12,), kaiming=False)
     assert tokens(torch.randn(2, 9, 12)).shape == (2, 12, 9, 1)
     assert tokens.layer.weight.shape == (12, 12, 3, 1)
+    sequence, weight = torch.randn(2, 9, 12), tokens.layer.weight[:, :, :, 0]
+    beside = [torch.nn.functional.pad(sequence, (0, 0, 1, 1))[:, shift : shift + 9] for shift in range(3)]
+    slow = sum(values @ weight[:, :, shift].T for shift, values in enumerate(beside))
+    torch.testing.assert_close(tokens(sequence)[..., 0].transpose(1, 2), slow)
     x = torch.randn(2, 12)
     torch.testing.assert_close(vector(x), x @ vector.layer.weight.T)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import locallearn as ll
+from locallearn.auxiliary import ImageNetClassifier, UpsamplingDecoder
 from locallearn.methods.infopro import PUBLISHED_WEIGHTS
 from locallearn.partitioning.published_cuts import PRESETS
 from small_networks import residual, stack
@@ -26,6 +27,11 @@ def weights(model, name):
         (lambda: ll.DGL(head="nope"), "DGL's head is 'nope'; it must be one of 'auglocal', 'authors'"),
         (lambda: ll.InfoPro(task_loss="nope", schedule="no"), "(?s)task_loss is 'nope'.*schedule is 'no'"),
         (lambda: ll.InfoPro(reconstruction=(1.0, -1.0)), "two numbers of at least 0"),
+        (
+            lambda: ll.InfoPro(decoder="stl10"),
+            "decoder is 'stl10'; it must be one of 'cifar', 'imagenet', 'segmentation'",
+        ),
+        (lambda: ll.DGL(tokens="last"), "tokens is 'last'; it must be one of 'mean', 'class'"),
         (lambda: ll.PredSim(beta=1.5), "between 0 and 1, not 1.5"),
         (lambda: ll.PredSim(last_weight=float("nan")), "must be positive"),
         (lambda: ll.method("dgll"), "Did you mean 'dgl'"),
@@ -64,6 +70,21 @@ def test_infopro_weights_by_stage():
 def test_infopro_refuses_a_block_that_would_not_learn():
     with pytest.raises(ll.InputError, match=r"Both InfoPro weights are zero at local block 2 \(unit blocks.1\)"):
         model_of(ll.InfoPro(reconstruction=(5.0, 0.0), prediction=(1.0, 0.0)), 4)
+
+
+@pytest.mark.parametrize("decoder", ["imagenet", "segmentation"])
+def test_infopro_for_large_images(decoder):
+    method = ll.InfoPro(task_loss="cross_entropy", decoder=decoder, head="imagenet", widen=0.5)
+    model = model_of(method, 3, stack([4, 8, 8], strides=[1, 2, 2]))
+    reconstruction, prediction = (term.auxiliary for term in model.objectives[1].terms)
+    assert isinstance(reconstruction, UpsamplingDecoder) and isinstance(prediction, ImageNetClassifier)
+    assert [conv.out_channels for conv in reconstruction.convs] == [6, 3]
+    assert prediction.linear.in_features == 1024
+    bound = 8**-0.5  # PyTorch's, which 48 draws with the Kaiming rule's standard deviation of 0.58 exceed
+    assert (reconstruction.convs[0].weight.abs().max() <= bound) == (decoder == "segmentation")
+    outputs = model.local_backward(torch.rand(4, 3, 8, 8, dtype=torch.float64), torch.randint(3, (4,)))
+    assert all(output.loss.isfinite() for output in outputs)
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_published_weights_belong_to_published_cuts():

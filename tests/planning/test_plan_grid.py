@@ -36,10 +36,7 @@ def plan_and_step(name, method, batch, device="cpu", **settings):
     return plan, step, whole
 
 
-CASES = [
-    (name, method) for name in NETWORKS for method in METHODS if not (name.endswith("vit_b_16") and "infopro" in method)
-]
-"""InfoPro restores images from maps, which vision transformers do not have."""
+CASES = [(name, method) for name in NETWORKS for method in METHODS]
 
 
 @pytest.mark.slow

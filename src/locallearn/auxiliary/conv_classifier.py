@@ -30,8 +30,8 @@ class ConvClassifier(nn.Module):
         (InfoPro), and its released code; the same heads in MAN's and MLAAN's.
 
     Departures:
-        The released code accepts 16, 32 or 64 channels; the rule above extends it to any. Tokens are read as maps of
-        one column, vectors as maps of one pixel, and a side of length 1 has a kernel of length 1.
+        The released code accepts 16, 32 or 64 channels; the rule above extends it to any. Vectors are read as maps of
+        one pixel, and a side of length 1 has a kernel of length 1.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ConvClassifier(nn.Module):
         """Builds the head.
 
         Args:
-            shape: The feature's, without batch: (C, H, W), (T, D) or (D,).
+            shape: The feature's, without batch: (C, H, W) or (D,).
             num_outputs: Classes, or the width of the contrastive feature.
             final_channels: Channels of the network's last unit.
             layers: How many convolutions and linear layers.
@@ -76,7 +76,7 @@ class ConvClassifier(nn.Module):
         """Logits, or the contrastive feature before it is normalised.
 
         Args:
-            features: (B, C, H, W), (B, T, D) or (B, D).
+            features: (B, C, H, W) or (B, D).
 
         Returns:
             (B, num_outputs).

@@ -100,15 +100,15 @@ class ConvMLP(ReducingHead):
         released codes of AugLocal (Ma et al., ICLR 2024), MLAAN (Zhang et al., AAAI 2025) and MAN++.
 
     Departures:
-        The authors' code also creates a BatchNorm of 2C parameters that nothing uses; it is left out. Tokens and
-        vectors are read as maps of one column and of one pixel; a side is pooled by its own length.
+        The authors' code also creates a BatchNorm of 2C parameters that nothing uses; it is left out. Vectors are read
+        as maps of one pixel; a side is pooled by its own length.
     """
 
     def __init__(self, shape: Sequence[int], num_outputs: int, form: ConvMLPForm) -> None:
         """Builds the head.
 
         Args:
-            shape: The feature's, without batch: (C, H, W), (T, D) or (D,).
+            shape: The feature's, without batch: (C, H, W) or (D,).
             num_outputs: Classes.
             form: One of the published forms, or another.
         """

@@ -29,7 +29,7 @@ class ConvStack(nn.Module):
         """Builds the head.
 
         Args:
-            shape: The feature's, without batch: (C, H, W), (T, D) or (D,).
+            shape: The feature's, without batch: (C, H, W) or (D,).
             num_outputs: Classes.
             convolutions: How many.
             multiplier: Factor on their width, see `stack_width`.
@@ -45,7 +45,7 @@ class ConvStack(nn.Module):
         """Logits.
 
         Args:
-            features: (B, C, H, W), (B, T, D) or (B, D).
+            features: (B, C, H, W) or (B, D).
 
         Returns:
             (B, num_outputs).

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from locallearn.errors import InputError
+from locallearn.auxiliary.feature_map import require_map
 
 
 class DenseHead(nn.Module):
@@ -35,11 +35,7 @@ class DenseHead(nn.Module):
             InputError: If the feature is not a map.
         """
         super().__init__()
-        if len(shape) != 3:
-            raise InputError(
-                f"pixels cannot be predicted from a feature of shape {tuple(shape)}, only from a map (C, H, W): "
-                "cut the network where it has maps"
-            )
+        require_map(shape, "pixels cannot be predicted", "use a task that predicts once per sample")
         width = max(1, shape[0] // 2)
         self.conv = nn.Conv2d(shape[0], width, 3, padding=1)
         self.norm = nn.BatchNorm2d(width)

@@ -1,4 +1,4 @@
-"""Any feature read as a map of C channels, H rows and W columns, so that one head serves maps, tokens and vectors."""
+"""Any feature read as a map of C channels, H rows and W columns, so that one head serves maps and vectors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def map_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """The shape of a feature read as a map.
 
     Args:
-        shape: Without batch: (C, H, W) of a map, (T, D) of T tokens, or (D,) of a vector.
+        shape: Without batch: (C, H, W) of a map, or (D,) of a vector.
 
     Returns:
-        (C, H, W), (D, T, 1) or (D, 1, 1).
+        (C, H, W) or (D, 1, 1).
 
     Raises:
         InputError: If the shape is none of these.
@@ -27,29 +27,69 @@ def map_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     match tuple(shape):
         case (channels, height, width):
             return channels, height, width
-        case (tokens, width):
-            return width, tokens, 1
         case (width,):
             return width, 1, 1
         case other:
             raise InputError(
-                f"an auxiliary network reads maps (C, H, W), tokens (T, D) or vectors (D,), got {other}: "
-                "cut the network where it has one of these"
+                f"an auxiliary network reads maps (C, H, W) or vectors (D,), got {other}: cut the network where it has "
+                "one of these; methods make vectors of tokens (T, D)"
             )
+
+
+def feature_width(shape: Sequence[int]) -> int:
+    """How many numbers describe one position of a feature.
+
+    Args:
+        shape: Without batch: (C, H, W) of a map, (T, D) of T tokens, or (D,) of a vector.
+
+    Returns:
+        C or D.
+    """
+    return shape[0] if len(shape) == 3 else shape[-1]
 
 
 def as_map(features: Tensor) -> Tensor:
     """A batch of features read as maps; maps themselves pass untouched.
 
     Args:
-        features: (B, C, H, W), (B, T, D) or (B, D).
+        features: (B, C, H, W) or (B, D).
 
     Returns:
-        (B, C, H, W), (B, D, T, 1) or (B, D, 1, 1), a view of the features.
+        (B, C, H, W) or (B, D, 1, 1), a view of the features.
     """
-    if features.ndim == 3:
-        return features.transpose(1, 2).unsqueeze(-1)
     return features[:, :, None, None] if features.ndim == 2 else features
+
+
+def require_map(shape: Sequence[int], refusal: str, instead: str) -> None:
+    """Refuse features that are no maps.
+
+    Args:
+        shape: Of the feature, without batch.
+        refusal: What cannot be done, for the message.
+        instead: What to do then.
+
+    Raises:
+        InputError: The shape is not (C, H, W).
+    """
+    if len(shape) != 3:
+        raise InputError(
+            f"{refusal} from a feature of shape {tuple(shape)}, only from a map (C, H, W): {instead}, or cut the "
+            "network where it has maps"
+        )
+
+
+def doublings(shape: Sequence[int], image_shape: Sequence[int]) -> int:
+    """How often the sides of a map double up to those of the image.
+
+    Args:
+        shape: The map's: (C, H, W).
+        image_shape: The image's: (channels, rows, columns).
+
+    Returns:
+        The nearest whole number for the side that grows most; 0 if the map is not smaller.
+    """
+    growth = max(side / own for side, own in zip(image_shape[1:], shape[1:], strict=True))
+    return max(0, round(math.log2(growth)))
 
 
 def pool_to(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -88,7 +128,7 @@ def conv3x3(channels: int, outputs: int, size: tuple[int, int], *, stride: int =
     """A 3x3 convolution with padding 1, drawn as the released CIFAR networks are: N(0, sqrt(2 / (k k outputs))).
 
     Along a side of length 1 the outer weights would only ever meet the padding, so there the kernel has length 1: on
-    tokens it is 3x1, on a vector 1x1. A bias keeps PyTorch's default.
+    a column of tokens it is 3x1, on a vector 1x1. A bias keeps PyTorch's default.
 
     Args:
         channels: Input channels.

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import conv3x3
+from locallearn.auxiliary.feature_map import conv3x3, require_map
 from locallearn.auxiliary.upsampled_conv import upsampled_conv3x3
-from locallearn.errors import InputError
 from locallearn.lean.relu import lean_relu
 
 
@@ -40,11 +39,7 @@ class ImageDecoder(nn.Module):
             InputError: If the feature is not a map.
         """
         super().__init__()
-        if len(shape) != 3:
-            raise InputError(
-                f"an image cannot be restored from a feature of shape {tuple(shape)}, only from a map (C, H, W): "
-                "use a method without reconstruction (dgl, predsim), or cut the network where it has maps"
-            )
+        require_map(shape, "an image cannot be restored", "use a method without reconstruction (dgl, predsim)")
         self.size = (image_shape[1], image_shape[2])
         self.conv = conv3x3(shape[0], int(12 * widen), self.size, bias=True)
         self.norm = nn.BatchNorm2d(int(12 * widen))

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, global_average, map_shape
+from locallearn.auxiliary.feature_map import as_map, feature_width, global_average
 from locallearn.auxiliary.fresh_layer import fresh_block, fresh_weight_layer
 from locallearn.auxiliary.initial_values import draw_anew
 from locallearn.auxiliary.shape_adapter import adapted
+from locallearn.auxiliary.tokens import Reading, TokenVector
 from locallearn.auxiliary.unit_pattern import UnitPattern
 from locallearn.errors import InputError
 
@@ -33,7 +34,7 @@ class LaterLayers(nn.Module):
         The released code knows ResNets and VGG. Other units of a kind unknown here are deep copies, drawn anew but for
         parameters that belong to no layer with initial values of its own; where their input does not fit, an adapter
         stands before them that resolves the whole difference at once. The classifier is one linear layer also for VGG,
-        where the authors' has two hidden layers. Tokens are pooled to their mean.
+        where the authors' has two hidden layers. Tokens are made one vector.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LaterLayers(nn.Module):
         halving: Halving,
         *,
         norm: bool = False,
+        tokens: Reading = "mean",
         ending: Callable[[tuple[int, ...]], nn.Module | None] | None = None,
     ) -> None:
         """Builds the network.
@@ -54,6 +56,7 @@ class LaterLayers(nn.Module):
             patterns: The units that the layers are modelled on, in order.
             halving: Where the resolution falls; asked once for each layer in order.
             norm: Whether BatchNorm stands before the linear layer.
+            tokens: How a sequence is made one vector, see `TokenVector`.
             ending: From the shape of what the layers return to what follows them; where it is None, pool and linear
                 layer do.
         """
@@ -66,7 +69,8 @@ class LaterLayers(nn.Module):
         self.ending = None if ending is None else ending(current)
         if self.ending is not None:
             return
-        width = map_shape(current)[0]
+        width = feature_width(current)
+        self.vector = TokenVector(tokens) if len(current) == 2 else None
         self.norm = nn.BatchNorm1d(width) if norm else None
         self.linear = nn.Linear(width, num_outputs)
 
@@ -82,7 +86,7 @@ class LaterLayers(nn.Module):
         later = self.layers(features)
         if self.ending is not None:
             return self.ending(later)
-        pooled = global_average(as_map(later))
+        pooled = global_average(as_map(later)) if self.vector is None else self.vector(later)
         return self.linear(pooled if self.norm is None else self.norm(pooled))
 
 

@@ -70,7 +70,7 @@ class PooledLinear(ReducingHead):
         """Builds the head.
 
         Args:
-            shape: The feature's, without batch: (C, H, W), (T, D) or (D,).
+            shape: The feature's, without batch: (C, H, W) or (D,).
             num_outputs: Classes.
             threshold: Largest number of values the linear layer reads.
             zero_weight: Start from weight zero; else from PyTorch's default. The bias is PyTorch's default.

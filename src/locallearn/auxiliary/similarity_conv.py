@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from locallearn.auxiliary.feature_map import as_map, conv3x3, map_shape
+from locallearn.auxiliary.feature_map import conv3x3, map_shape
 
 
 class SimilarityConv(nn.Module):
@@ -29,7 +29,7 @@ class SimilarityConv(nn.Module):
                 PyTorch's default.
         """
         super().__init__()
-        channels, *size = map_shape(shape)
+        channels, *size = (shape[1], shape[0], 1) if len(shape) == 2 else map_shape(shape)
         if len(shape) == 1:
             self.layer = nn.Linear(channels, channels, bias=False)
         else:
@@ -46,4 +46,4 @@ class SimilarityConv(nn.Module):
         Returns:
             (B, C, H, W), (B, D, T, 1) or (B, D).
         """
-        return self.layer(features if isinstance(self.layer, nn.Linear) else as_map(features))
+        return self.layer(features.transpose(1, 2).unsqueeze(-1) if features.ndim == 3 else features)

@@ -13,6 +13,7 @@ from typing_extensions import override
 from locallearn.abstract_method import Context, Method, Site, Window, Wrapper, sites
 from locallearn.errors import InputError, listed
 from locallearn.methods.dgl import DGL
+from locallearn.predicting import Predicting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugLocal(Wrapper):
+class AugLocal(Predicting, Wrapper):
     r"""Augmented auxiliary networks in place of a method's prediction heads.
 
     The head of local block i, whose last unit is l of n, has :math:`D_i` fresh layers of the kinds of the units
@@ -135,7 +136,11 @@ class AugLocal(Wrapper):
                 "calls for a head of its own; use layers='selected'."
             )
         factor = self._multiplier(num_outputs, context.partition) if self.match_flops else 1.0
-        return ConvStack(site.shape, num_outputs, convolutions=self.depth + 1, multiplier=factor)
+
+        def stack(site: Site, num_outputs: int) -> nn.Module:
+            return ConvStack(site.shape, num_outputs, convolutions=self.depth + 1, multiplier=factor)
+
+        return self.sample_head(site, num_outputs, stack)
 
     def _selected(
         self, site: Site, num_outputs: int, partition: Partition, ending: Callable[..., nn.Module | None] | None = None
@@ -151,7 +156,9 @@ class AugLocal(Wrapper):
         else:
             halving = later_layers.observed if self.downsampling == "observed" else later_layers.never
         norm = self.norm_at_depth_one and self._depth(site, partition) == 1
-        return later_layers.LaterLayers(site.shape, num_outputs, patterns, halving, norm=norm, ending=ending)
+        return later_layers.LaterLayers(
+            site.shape, num_outputs, patterns, halving, norm=norm, tokens=self.tokens, ending=ending
+        )
 
     def _depth(self, site: Site, partition: Partition) -> int:
         from locallearn.auxiliary.layer_selection import pyramidal_depth
@@ -181,7 +188,9 @@ class AugLocal(Wrapper):
         from locallearn.auxiliary.own_copy import own_copy
 
         target = replace(self, layers="selected", tail="merged", match_flops=False)._macs(num_outputs, partition)
-        shapes = [site.shape for site in sites(self.windows(partition), partition)]
+        shapes = [
+            site.shape[1:] if len(site.shape) == 2 else site.shape for site in sites(self.windows(partition), partition)
+        ]
         factor, found = matching_multiplier(shapes, num_outputs, convolutions=self.depth + 1, target=target)
         if abs(found - target) > 0.01 * target:
             network = forward_macs(lambda: own_copy(partition.network), partition.input_shape)

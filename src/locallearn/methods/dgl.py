@@ -61,10 +61,10 @@ class DGL(Predicting):
     def _head(self, site: Site, num_outputs: int, context: Context) -> nn.Module:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
         from locallearn.auxiliary.conv_mlp import AUGLOCAL, AUTHORS, MAN, MLAAN, ConvMLP
-        from locallearn.auxiliary.feature_map import map_shape
+        from locallearn.auxiliary.feature_map import feature_width
 
         if self.head in ("infopro", "linear"):
-            final = map_shape(context.units[-1].out_shape)[0]
+            final = feature_width(context.units[-1].out_shape)
             layers = "1c2f" if self.head == "infopro" else "0c1f"
             return ConvClassifier(site.shape, num_outputs, final_channels=final, layers=layers)
         forms = {"auglocal": AUGLOCAL, "authors": AUTHORS, "mlaan": MLAAN, "man": MAN}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from locallearn.objective import Batch, LocalObjective, Term
     from locallearn.partitioning import Partition
 
-HeadForm = Literal["0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f"]
+HeadForm = Literal["0c1f", "0c2f", "1c1f", "1c2f", "1c3f", "2c2f", "imagenet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,12 @@ class InfoPro(Predicting):
 
     Args:
         task_loss: `"contrastive"` (supervised, temperature 0.07) or `"cross_entropy"`.
-        head: c convolutions and f linear layers, e.g. `"1c2f"`.
+        head: c convolutions and f linear layers, e.g. `"1c2f"`. `"imagenet"`: convolutions that halve large maps, see
+            `auxiliary.imagenet_classifier.ImageNetClassifier`.
+        decoder: `"cifar"`: the feature is upsampled once, to the image's size. `"imagenet"`: it is doubled step by step
+            with a convolution at each, see `auxiliary.upsampling_decoder.UpsamplingDecoder`. `"segmentation"`: the same
+            with PyTorch's initial values, as the authors have it for Cityscapes. Of tokens it reads those of the
+            patches, as a map, see `auxiliary.tokens.TokenMap`.
         feature_dim: Width of the head's hidden layers and of the contrastive feature.
         widen: Factor on the hidden widths of head and decoder.
         reconstruction: :math:`\lambda_1` at the first and at the last local block. The default is the authors' for
@@ -54,6 +59,7 @@ class InfoPro(Predicting):
 
     task_loss: Literal["contrastive", "cross_entropy"] = "contrastive"
     head: HeadForm = "1c2f"
+    decoder: Literal["cifar", "imagenet", "segmentation"] = "cifar"
     feature_dim: int = 128
     widen: float = 1.0
     reconstruction: tuple[float, float] = (5.0, 0.2)
@@ -130,27 +136,43 @@ class InfoPro(Predicting):
 
     def _head(self, site: Site, num_outputs: int, context: Context) -> nn.Module:
         from locallearn.auxiliary.conv_classifier import ConvClassifier
-        from locallearn.auxiliary.feature_map import map_shape
+        from locallearn.auxiliary.feature_map import feature_width
+        from locallearn.auxiliary.imagenet_classifier import ImageNetClassifier
 
+        if self.head == "imagenet":
+            return ImageNetClassifier(site.shape, num_outputs, context.image_shape, widen=self.widen)
         return ConvClassifier(
             site.shape,
             num_outputs,
             layers=self.head,
             feature_dim=self.feature_dim,
-            final_channels=map_shape(context.units[-1].out_shape)[0],
+            final_channels=feature_width(context.units[-1].out_shape),
             widen=self.widen,
         )
 
     def _reconstruction_term(self, site: Site, context: Context, weight: float) -> Term:
-        from locallearn.auxiliary.image_decoder import ImageDecoder
         from locallearn.losses.reconstruction import reconstruction
         from locallearn.objective import Term
 
         def reconstruction_loss(output: Tensor, batch: Batch) -> Tensor:
             return reconstruction(output, batch.images)
 
-        decoder = ImageDecoder(site.shape, context.image_shape, widen=self.widen)
-        return Term("reconstruction", decoder, reconstruction_loss, weight=weight)
+        return Term("reconstruction", self._decoder(site.shape, context), reconstruction_loss, weight=weight)
+
+    def _decoder(self, shape: tuple[int, ...], context: Context) -> nn.Module:
+        from torch import nn
+
+        from locallearn.auxiliary.image_decoder import ImageDecoder
+        from locallearn.auxiliary.tokens import TokenMap
+        from locallearn.auxiliary.upsampling_decoder import UpsamplingDecoder
+
+        image = context.image_shape
+        if len(shape) == 2:
+            patches = TokenMap(shape, image)
+            return nn.Sequential(patches, self._decoder(patches.shape, context))
+        if self.decoder == "cifar":
+            return ImageDecoder(shape, image, widen=self.widen)
+        return UpsamplingDecoder(shape, image, widen=self.widen, kaiming=self.decoder == "imagenet")
 
 
 PUBLISHED_WEIGHTS: dict[tuple[str, str, int, str], dict[str, tuple[float, float]]] = {
