@@ -26,7 +26,7 @@ LEVELS = [
     {"__init__", "__main__"},
 ]
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-DATA_OWNERS = {"recipe", "options", "recipes[0]", "self.recipe"}
+DATA_OWNERS = {"info", "recipe", "options", "recipes[0]", "self.recipe"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -10,6 +10,7 @@ from locallearn.cli.flags import DESCRIPTIVE, last_value, recipe_word
 from locallearn.cli.train import resolve
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe, load
+from locallearn.recipes.choices import augmentation_fields
 from locallearn.recipes.problems import paths
 from locallearn.recipes.stored import flat
 
@@ -25,6 +26,7 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "dataset.download": ([], True),
     "dataset.validation": (["0.25"], 0.25),
     "dataset.num-classes": (["100"], 100),
+    "dataset.workers": (["2"], 2),
     "dataset.augmentation.pad": (["2"], 2),
     "dataset.augmentation.padding": (["reflect"], "reflect"),
     "dataset.augmentation.flip": (["True"], True),
@@ -40,6 +42,8 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "execution.group-heads": ([], True),
     "execution.count-batches": (["together"], "together"),
     "training.epochs": (["3"], 3),
+    "training.max-steps": (["50"], 50),
+    "training.drop-last": ([], True),
     "training.batch-size": (["32"], 32),
     "training.optimizer": (["adamw"], "adamw"),
     "training.lr": (["1e-3"], 1e-3),
@@ -90,7 +94,8 @@ def test_no_field_is_forgotten():
     sections = {"dataset", "dataset.augmentation", "network", "partition", "method", "execution", "training"}
     sections |= {"training.schedule"}
     tested = {path.replace("-", "_") for path in CHANGES} - {"method.head"}
-    assert tested | OTHERWISE_TESTED | sections | set(DESCRIPTIVE) == set(paths(Recipe))
+    changes = {f"dataset.augmentation.{name}" for name in augmentation_fields("digits").model_fields}
+    assert tested | OTHERWISE_TESTED | sections | set(DESCRIPTIVE) == set(paths(Recipe)) | changes
 
 
 def test_flags_that_need_one_another():

@@ -30,7 +30,7 @@ def one_thread():
 def counted_peaks():
     """Peaks as a count would give them, without the count."""
 
-    def step_cost(recipe):
+    def step_cost(recipe, spec):
         return SimpleNamespace(peak_bytes=2000 if recipe.method.name == "backprop" else 1000)
 
     with pytest.MonkeyPatch.context() as patch:

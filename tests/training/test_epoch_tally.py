@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from locallearn import LocalOutput, Window
+from locallearn import Classification, LocalOutput, Window
 from locallearn.training.epoch_tally import EpochTally
 
 WINDOWS = [Window(0, 1), Window(1, 2, "cascade")]
@@ -17,7 +17,7 @@ def outputs(loss):
 
 
 def test_means_are_over_images_and_accuracies_where_there_are_logits():
-    tally = EpochTally(WINDOWS, torch.device("cpu"))
+    tally = EpochTally(WINDOWS, Classification(2), torch.device("cpu"))
     tally.add(outputs(1.0), TARGETS)
     tally.add([outputs(4.0)[0], outputs(4.0)[1]._replace(logits=torch.eye(2)[[1, 1]])], TARGETS[:2])
     assert tally.blocks() == [
@@ -27,7 +27,7 @@ def test_means_are_over_images_and_accuracies_where_there_are_logits():
 
 
 def test_values_that_are_no_numbers_are_left_out():
-    tally = EpochTally(WINDOWS, torch.device("cpu"))
+    tally = EpochTally(WINDOWS, Classification(2), torch.device("cpu"))
     tally.add(outputs(float("inf")), TARGETS)
     assert tally.blocks()[0]["loss"] is None
     tally.add(outputs(3.0), TARGETS)
@@ -35,7 +35,10 @@ def test_values_that_are_no_numbers_are_left_out():
 
 
 def test_the_state_goes_on():
-    tally, other = EpochTally(WINDOWS, torch.device("cpu")), EpochTally(WINDOWS, torch.device("cpu"))
+    tally, other = (
+        EpochTally(WINDOWS, Classification(2), torch.device("cpu")),
+        EpochTally(WINDOWS, Classification(2), torch.device("cpu")),
+    )
     for value in (0.1, 0.7, 0.3):
         tally.add(outputs(value), TARGETS)
         other.load_state_dict(tally.state_dict())

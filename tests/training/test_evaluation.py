@@ -6,7 +6,8 @@ from torch import nn
 
 from locallearn.datasets import load
 from locallearn.datasets.batches import Batches
-from locallearn.training import Accuracy, evaluate
+from locallearn.metrics import TopAccuracy
+from locallearn.training import evaluate
 from training.tiny_runs import convolutions
 
 
@@ -22,7 +23,7 @@ def test_every_image_counts_once(batches):
     with torch.no_grad():
         pairs = [pair for xs, ys in batches.epoch(0) for pair in zip(xs, ys.tolist(), strict=True)]
         correct = sum(int(network(image[None]).argmax()) == label for image, label in pairs)
-    assert evaluate(network, batches) == Accuracy(correct, len(batches.labels))
+    assert evaluate(network, batches, TopAccuracy(10)) == {"accuracy": 100 * correct / batches.count}
 
 
 def test_modes_statistics_and_random_state_are_left_alone(batches):
@@ -30,7 +31,7 @@ def test_modes_statistics_and_random_state_are_left_alone(batches):
     network[1].eval()
     modes = [module.training for module in network.modules()]
     statistics, state = network[5].running_mean.clone(), torch.get_rng_state()
-    assert evaluate(network, batches) == evaluate(network, batches)
+    assert evaluate(network, batches, TopAccuracy(10)) == evaluate(network, batches, TopAccuracy(10))
     assert [module.training for module in network.modules()] == modes
     assert torch.equal(network[5].running_mean, statistics)
     assert torch.equal(torch.get_rng_state(), state)
@@ -39,9 +40,5 @@ def test_modes_statistics_and_random_state_are_left_alone(batches):
 def test_modes_return_after_an_error(batches):
     network = nn.Sequential(nn.Linear(1, 1)).train()
     with pytest.raises(RuntimeError):
-        evaluate(network, batches)
+        evaluate(network, batches, TopAccuracy(10))
     assert network[0].training
-
-
-def test_percent_and_error():
-    assert (Accuracy(1, 8).percent, Accuracy(1, 8).error) == (12.5, 87.5)

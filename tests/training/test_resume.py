@@ -95,9 +95,9 @@ def test_sigterm_saves_exits_143_and_resumes_bit_identical(straight, tmp_path, s
 def test_sigterm_in_evaluation_saves_exits_143_and_resumes_bit_identical(straight, tmp_path, monkeypatch):
     made, out = variant("dgl"), tmp_path / "run"
 
-    def interrupting(network, batches, *, before_batch):
+    def interrupting(network, batches, metric, *, before_batch):
         os.kill(os.getpid(), signal.SIGTERM)
-        return run_module_evaluate(network, batches, before_batch=before_batch)
+        return run_module_evaluate(network, batches, metric, before_batch=before_batch)
 
     run_module_evaluate = run_module.evaluate
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:

@@ -13,6 +13,7 @@ import locallearn as ll
 from locallearn.datasets import load
 from locallearn.datasets.batches import Batches
 from locallearn.errors import InputError, TrainingStopped
+from locallearn.metrics import TopAccuracy
 from locallearn.recipes.recipe import Recipe
 from locallearn.tasks import Classification
 from locallearn.training import checkpoint, evaluate, load_network, train
@@ -74,7 +75,7 @@ def test_the_saved_network_is_the_one_that_was_tested(finished):
     network, splits = convolutions(10), load("digits")
     assert load_network(network, out / "network.safetensors") == splits.spec.classes
     test = Batches(splits.test, 77, spec=splits.spec, seed=0, augmentation=None, device="cpu", shuffle=False)
-    assert evaluate(network, test).percent == summary.test_accuracy
+    assert evaluate(network, test, TopAccuracy(10)) == {"accuracy": summary.test_accuracy}
 
 
 def epochs(*pairs):
@@ -296,7 +297,7 @@ def test_channels_last_and_deterministic_runs_work(tmp_path):
 
 
 def test_a_peak_that_cannot_be_counted_costs_no_results(tmp_path, monkeypatch):
-    def fails(_):
+    def fails(*_):
         raise NotImplementedError("no shapes")
 
     monkeypatch.setitem(sys.modules, "locallearn.training.step_cost", SimpleNamespace(step_cost=fails))

@@ -41,8 +41,9 @@ def run(argv: Sequence[str]) -> int:
 
     report = check(options.name, options.data)
     print(f"{report.name}: {report.layout or 'no known layout'} in {report.root or 'the package'}")
-    for split, counts in report.splits.items():
-        print(f"{split}: {sum(counts.values())} images, " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+    for split, count in report.counts.items():
+        classes = ", ".join(f"{name} {n}" for name, n in report.splits.get(split, {}).items())
+        print(f"{split}: {count} images" + (f", {classes}" if classes else f" of {len(report.classes)} classes"))
     for file in report.files:
         known = {True: ", as published", False: ", NOT as published", None: ""}[file.official]
         print(f"{file.path}: {file.bytes} bytes, sha256 {file.sha256}{known}")

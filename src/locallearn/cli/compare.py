@@ -8,14 +8,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from locallearn import atomic_file
 from locallearn.cli import runs
 from locallearn.cli.flags import Format, Json, RecipeName, parsed_with_recipe, recipe_word
 from locallearn.cli.tables import print_rows
+from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe, checked, load
+
+if TYPE_CHECKING:
+    from locallearn.training import Summary
 
 METHODS = ("backprop", "dgl", "predsim", "infopro")
 DEFAULT = "digits"
@@ -92,7 +96,7 @@ def run(argv: Sequence[str]) -> int:
         folder = out / runs.file_name(recipe.method.name)
         print(f"{options.recipe} -> {folder}", file=sys.stderr)
         summaries = runs.train_seeds(recipe, folder)
-        rows.append(_accuracy(recipe, [summary.test_accuracy for summary in summaries]))
+        rows.append(_score(recipe, summaries))
     print("measuring memory, arithmetic and time of one step", file=sys.stderr)
     rows = [row | cost for row, cost in zip(rows, _costs(recipes), strict=True)]
     table = {"recipe": options.recipe, "methods": rows, "run": str(out)}
@@ -103,15 +107,18 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _accuracy(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
-    row = {"method": recipe.method.name, "test_accuracy": statistics.fmean(accuracies)}
-    return row | ({"deviation": statistics.stdev(accuracies)} if len(accuracies) > 1 else {})
+def _score(recipe: Recipe, summaries: Sequence[Summary]) -> dict[str, Any]:
+    scores = [summary.test_score for summary in summaries]
+    row = {"method": recipe.method.name, f"test_{summaries[0].score}": statistics.fmean(scores)}
+    return row | ({"deviation": statistics.stdev(scores)} if len(scores) > 1 else {})
 
 
 def _costs(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
-    # Bytes, time and operations of one step by each recipe, also over backprop's.
+    # Bytes, time and operations of one step by each recipe, also over backprop's; of detectors they are not counted.
     from locallearn.training.step_cost import step_cost, time_ratios
 
+    if find_spec(recipes[0].dataset.name).by_lists:
+        return [dict.fromkeys(("peak_bytes", "bytes_ratio", "time_ratio", "flops_ratio")) for _ in recipes]
     reference = step_cost(by_method(recipes[0], "backprop"))
     costs = [step_cost(recipe) for recipe in recipes]
     return [

@@ -1,4 +1,4 @@
-"""Measure the test accuracy of a finished run again."""
+"""Test the network of a finished run again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -14,38 +14,43 @@ from locallearn.cli import runs
 from locallearn.cli.flags import Json, parsed
 from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import find_spec
+from locallearn.datasets.sources import is_streamed
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe
 from locallearn.recipes.choices import checked_device
 from locallearn.recipes.stored import NETWORK
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
+BATCH_SIZE = 500
 RunFolder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Folder of a run.")]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Classify the test images by the network of a finished run.
+    """Test the network of a finished run on the test images.
 
     Args:
         on: Another data set to test on, such as stl10 for a run on CIFAR-10; classes are matched by name.
         data: Where the images are; none looks where the run did, or in data/NAME with `on`.
         device: Where to compute: auto, cpu, cuda, cuda:1, mps.
-        batch_size: Images per batch.
+        batch_size: Images per batch; none takes 500, or the run's own where images are read one by one.
+        workers: Processes that decode images which are read one by one; none takes the run's.
     """
 
     run: RunFolder
     on: str | None = None
     data: Path | None = None
     device: str = "auto"
-    batch_size: int = 500
+    batch_size: int | None = None
+    workers: int | None = None
     json: Json = False
 
 
 def run(argv: Sequence[str]) -> int:
-    """Evaluate, and print the accuracy.
+    """Evaluate, and print what came of it.
 
     Args:
         argv: Words after `evaluate`.
@@ -61,26 +66,45 @@ def run(argv: Sequence[str]) -> int:
     recipe = finished_recipe(options.run)
     if options.on is not None:
         return _run_on(options, options.on, recipe)
-    from locallearn import datasets
-    from locallearn.datasets.batches import Batches
-    from locallearn.training import evaluate
     from locallearn.training.assembly import find_device
     from locallearn.training.out_of_memory import memory_explained
 
     device = find_device(checked_device(options.device))
-    section = recipe.dataset
-    activity = f"while batches of {options.batch_size} were classified"
+    size = options.batch_size or (
+        recipe.training.batch_size if is_streamed(find_spec(recipe.dataset.name)) else BATCH_SIZE
+    )
+    activity = f"while batches of {size} were tested"
     with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
-        splits = datasets.load(section.name, options.data or recipe.data, num_classes=section.num_classes)
-        network, _ = trained_network(options.run, recipe, len(splits.spec.classes))
-        common = {"spec": splits.spec, "device": device, "augmentation": None, "shuffle": False}
-        batches = Batches(splits.test, options.batch_size, seed=recipe.seed, **common)
-        accuracy = evaluate(network.to(device), batches)
-    result = {"test_accuracy": accuracy.percent, "test_error": accuracy.error, "images": accuracy.count}
+        result = _results(options, recipe, size, device)
     print_rows([result])
     if options.json:
         print(json.dumps(result | {"run": str(options.run)}))
     return 0
+
+
+def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.device) -> dict[str, Any]:
+    from locallearn import datasets
+    from locallearn.datasets.batching import augmented, closed_after, testing_batches
+    from locallearn.tasks.named import task_of
+    from locallearn.training import evaluate
+
+    section = recipe.dataset
+    splits = datasets.load(section.name, options.data or recipe.data, num_classes=section.num_classes)
+    spec = augmented(splits.spec, section.augmentation.over(splits.spec.augmentation))
+    network, classes = trained_network(options.run, recipe)
+    if len(classes) != len(spec.classes):
+        raise InputError(
+            f"The run's network tells {len(classes)} classes apart, and the data has {len(spec.classes)}: give the "
+            "data that it was trained on by --data."
+        )
+    workers = section.workers if options.workers is None else options.workers
+    batches = testing_batches(splits.test, batch_size, spec=spec, device=device, workers=workers)
+    with closed_after(batches):
+        results = evaluate(network.to(device), batches, task_of(spec).metric())
+    found = {f"test_{name}": value for name, value in results.items()}
+    if "test_accuracy" in found:
+        found |= {"test_error": round(100 - found["test_accuracy"], 10)}
+    return found | {"images": batches.count}
 
 
 def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:
@@ -89,11 +113,11 @@ def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:
     from locallearn.training.out_of_memory import memory_explained
 
     device = find_device(checked_device(options.device))
-    activity = f"while batches of {options.batch_size} were classified"
+    size = options.batch_size or BATCH_SIZE
+    activity = f"while batches of {size} were classified"
     with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
-        trained_on = find_spec(recipe.dataset.name).with_outputs(recipe.dataset.num_classes)
-        network, classes = trained_network(options.run, recipe, len(trained_on.classes))
-        common = {"batch_size": options.batch_size, "device": device}
+        network, classes = trained_network(options.run, recipe)
+        common = {"batch_size": size, "device": device}
         result = transferred(network.to(device), classes, recipe, on, options.data, **common)
     print_rows(readings(result))
     if options.json:
@@ -125,23 +149,23 @@ def finished_recipe(run: Path) -> Recipe:
     return recipe
 
 
-def trained_network(run: Path, recipe: Recipe, num_classes: int) -> tuple[nn.Module, tuple[str, ...]]:
+def trained_network(run: Path, recipe: Recipe) -> tuple[nn.Module, tuple[str, ...]]:
     """The network of a finished run.
 
     Args:
         run: Folder of the run.
         recipe: Its recipe.
-        num_classes: Number of outputs.
 
     Returns:
-        The plain network with the saved weights, in evaluation mode, and the class names.
+        The plain network with the saved weights, in evaluation mode, and the names of its outputs.
 
     Raises:
         InputError: The network cannot be built, or the saved weights are another one's.
     """
     from locallearn.networks import build
-    from locallearn.training.network_file import load_network
+    from locallearn.training.network_file import load_network, stored_classes
 
-    network = build(recipe.network.name, num_classes, **recipe.network.options)
-    classes = load_network(network, run / NETWORK)
+    classes = stored_classes(run / NETWORK)
+    network = build(recipe.network.name, len(classes), **recipe.network.options)
+    load_network(network, run / NETWORK)
     return network.eval(), classes

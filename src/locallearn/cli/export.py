@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     if not options.out.parent.is_dir():
         raise InputError(f"The folder {str(options.out.parent)!r} does not exist: make it, or choose another --out.")
     if options.format == "safetensors":
-        trained_network(options.run, recipe, _outputs(recipe))
+        trained_network(options.run, recipe)
         content = (options.run / NETWORK).read_bytes()
     else:
         content = _program(options.run, recipe)
@@ -67,15 +67,11 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _outputs(recipe: Recipe) -> int:
-    return len(find_spec(recipe.dataset.name).with_outputs(recipe.dataset.num_classes).classes)
-
-
 def _program(run: Path, recipe: Recipe) -> bytes:
     import torch
 
     spec = find_spec(recipe.dataset.name)
-    network, _ = trained_network(run, recipe, _outputs(recipe))
+    network, _ = trained_network(run, recipe)
     batch = torch.export.Dim("batch", min=1)
     buffer = io.BytesIO()
     try:

@@ -13,10 +13,11 @@ import tyro
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe, checked, known
-from locallearn.recipes.choices import method_fields
-from locallearn.recipes.recipe import MethodSection
+from locallearn.recipes.choices import augmentation_fields, method_fields
+from locallearn.recipes.recipe import DatasetSection, MethodSection
 
 Options = TypeVar("Options")
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="End with one JSON object on standard output.")]
@@ -72,7 +73,11 @@ def parsed_with_recipe(
     """
     name = last_value(argv, "--method", "--method.name") or base.method.name
     method = base.method.model_dump() if name == base.method.name else {"name": name}
-    base = checked(base.model_dump() | {"method": method}, where=where)
+    tables = base.model_dump() | {"method": method}
+    dataset = last_value(argv, "--dataset.name") or base.dataset.name
+    if dataset in SPECS and type(SPECS[dataset].augmentation) is not type(SPECS[base.dataset.name].augmentation):
+        tables["dataset"] |= {"name": dataset, "augmentation": {}}
+    base = checked(tables, where=where)
     section = _section(base, "")
     fields = [(field.name, field.type, field) for field in dataclasses.fields(section)]
     whole = dataclasses.make_dataclass(
@@ -141,6 +146,9 @@ def _section(model: BaseModel, path: str) -> Any:
 
 def _fields(model: BaseModel) -> dict[str, tuple[FieldInfo, Any]]:
     own = {name: (info, getattr(model, name)) for name, info in type(model).model_fields.items()}
+    if isinstance(model, DatasetSection):
+        changes = augmentation_fields(model.name).model_validate(model.augmentation.options)
+        own["augmentation"] = (own["augmentation"][0], changes)
     return own | _fields(_own_fields(model)) if isinstance(model, MethodSection) else own
 
 

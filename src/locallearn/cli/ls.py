@@ -81,6 +81,6 @@ def described(kind: Kind) -> dict[str, str]:
         case "networks":
             return networks.names()
         case "datasets":
-            return {name: f"{spec.title}, {len(spec.classes)} classes" for name, spec in SPECS.items()}
+            return {name: f"{spec.title}, {spec.task}, {len(spec.classes)} classes" for name, spec in SPECS.items()}
         case "recipes":
             return {name: summary(name) for name in names()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,19 +127,47 @@ def result(summary: Summary) -> dict[str, Any]:
     Returns:
         Its fields.
     """
-    return dataclasses.asdict(summary)
+    return summary.as_dict()
+
+
+def over_seeds(results: Sequence[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """The first run's result, with the mean score in place of its own.
+
+    Args:
+        results: See `result`; at least two.
+        out: Folder of the runs.
+
+    Returns:
+        Beside the mean its deviation, and every seed's score.
+    """
+    score = f"test_{results[0]['score']}"
+    scores = [result[score] for result in results]
+    mean = statistics.fmean(scores)
+    return results[0] | {
+        score: mean,
+        **({"test_error": 100 - mean} if score == "test_accuracy" else {}),
+        f"{score}_deviation": statistics.stdev(scores),
+        _by_seed(score): scores,
+        "run": str(out),
+        "network": [result["network"] for result in results],
+    }
+
+
+def _by_seed(score: str) -> str:
+    return "test_accuracies" if score == "test_accuracy" else f"{score}_by_seed"
 
 
 def print_result(result: dict[str, Any]) -> None:
     """Print what came of a run.
 
     Args:
-        result: See `result`; `test_accuracy_deviation` is shown where there is one.
+        result: See `result` and `over_seeds`.
     """
-    deviation = result.get("test_accuracy_deviation")
-    spread = "" if deviation is None else f" +- {deviation:.2f} over {len(result['test_accuracies'])} seeds"
+    score = f"test_{result['score']}"
+    deviation = result.get(f"{score}_deviation")
+    spread = "" if deviation is None else f" +- {deviation:.2f} over {len(result[_by_seed(score)])} seeds"
     rows = {
-        "test accuracy": f"{result['test_accuracy']:.2f} %{spread}",
+        score.replace("_", " "): f"{result[score]:.2f} %{spread}",
         "peak memory": _memory(result["peak_bytes"], result["backprop_peak_bytes"]),
         "run": result["run"],
         "network": result["network"],

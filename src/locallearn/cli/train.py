@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -78,25 +77,11 @@ def run(argv: Sequence[str]) -> int:
     print(f"{options.recipe} -> {out}", file=sys.stderr)
     summaries = runs.train_seeds(recipe, out, resume=options.resume is not None, fall_back=options.fall_back)
     results = [runs.result(summary) for summary in summaries]
-    total = results[0] if recipe.seeds == 1 else _over_seeds(results, out)
+    total = results[0] if recipe.seeds == 1 else runs.over_seeds(results, out)
     runs.print_result(total)
     if options.json:
         print(json.dumps(total))
     return 0
-
-
-def _over_seeds(results: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    # The first run's result, with the mean accuracy in place of its own.
-    accuracies = [result["test_accuracy"] for result in results]
-    mean = statistics.fmean(accuracies)
-    return results[0] | {
-        "test_accuracy": mean,
-        "test_error": 100 - mean,
-        "test_accuracy_deviation": statistics.stdev(accuracies),
-        "test_accuracies": accuracies,
-        "run": str(out),
-        "network": [result["network"] for result in results],
-    }
 
 
 def _with_resumed_folder(argv: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ class Batches:
 
     The order of an epoch depends only on (seed, epoch), the augmentation of a batch only on (seed, epoch, batch), so
     that a run resumed mid-epoch needs no random state. Both are drawn on the CPU: every device sees the same batches.
-    The whole set is moved to the device once. The last, smaller batch is kept.
+    The whole set is moved to the device once.
 
     Args:
         images: What to draw from.
@@ -30,10 +30,11 @@ class Batches:
         augmentation: How images are varied, or None for not at all (testing).
         device: Where batches are made.
         shuffle: Whether every epoch has its own order, or all have the set's.
+        drop_last: Whether an epoch leaves out a last, smaller batch.
 
     Raises:
-        InputError: There are no images, they have another shape than the data set's, the batch size is not positive, or
-            the seed is negative.
+        InputError: There are no images or too few for a batch, they have another shape than the data set's, the batch
+            size is not positive, or the seed is negative.
     """
 
     def __init__(
@@ -46,12 +47,16 @@ class Batches:
         augmentation: Augmentation | None,
         device: torch.device | str,
         shuffle: bool,
+        drop_last: bool = False,
     ) -> None:
         shape = tuple(images.images.shape[1:])
         problems = {
             "There are no images to draw batches from.": not len(images),
             f"The images are {shape}; {spec.name} has {spec.shape}.": shape != spec.shape,
             f"batch_size must be at least 1, not {batch_size}.": batch_size < 1,
+            f"batch_size {batch_size} is more than the {len(images)} images, and drop_last leaves none.": (
+                drop_last and 0 < len(images) < batch_size
+            ),
             f"seed must be at least 0, not {seed}.": seed < 0,
         }
         if any(problems.values()):
@@ -63,10 +68,16 @@ class Batches:
         self.seed = seed
         self.augmentation = augmentation
         self.shuffle = shuffle
+        self.count = len(images) - len(images) % batch_size if drop_last else len(images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.images.device
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        return math.ceil(len(self.images) / self.batch_size)
+        return math.ceil(self.count / self.batch_size)
 
     def epoch(self, index: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch.
@@ -81,11 +92,8 @@ class Batches:
         Raises:
             InputError: `index` is negative, or the epoch has no batch `start` and does not end there.
         """
-        if index < 0 or not 0 <= start <= len(self):
-            raise InputError(
-                f"There is no epoch {index}, batch {start}: epochs count from 0, with {len(self)} batches each."
-            )
-        chosen = self._order(index).split(self.batch_size)
+        check_place(index, start, len(self))
+        chosen = self._order(index)[: self.count].split(self.batch_size)
         return (self._batch(index, batch, chosen[batch]) for batch in range(start, len(self)))
 
     def _batch(self, epoch: int, batch: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,9 +107,49 @@ class Batches:
         count = len(self.images)
         if not self.shuffle:
             return torch.arange(count, device=self.images.device)
-        return torch.randperm(count, generator=_generator(self.seed, epoch, 0), device="cpu").to(self.images.device)
+        return epoch_order(count, self.seed, epoch).to(self.images.device)
+
+
+def check_place(epoch: int, start: int, count: int) -> None:
+    """Refuse an epoch or batch that there is not.
+
+    Args:
+        epoch: Which epoch, from 0.
+        start: The batch to begin with, from 0.
+        count: Batches per epoch.
+
+    Raises:
+        InputError: `epoch` is negative, or the epoch has no batch `start` and does not end there.
+    """
+    if epoch < 0 or not 0 <= start <= count:
+        raise InputError(f"There is no epoch {epoch}, batch {start}: epochs count from 0, with {count} batches each.")
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order of an epoch, which nothing else has a part in.
+
+    Args:
+        count: How many samples there are.
+        seed: The run's seed.
+        epoch: Which epoch, from 0.
+
+    Returns:
+        (count,), int64, on the CPU: every position once.
+    """
+    return torch.randperm(count, generator=_generator(seed, epoch, 0), device="cpu")
+
+
+def key_seed(*key: int) -> int:
+    """A seed of its own for every key; sums or products of keys would share streams between seeds.
+
+    Args:
+        *key: Not negative.
+
+    Returns:
+        A number below 2^32.
+    """
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
 def _generator(*key: int) -> torch.Generator:
-    # A stream of its own for every key; sums or products of keys would share streams between seeds.
-    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+    return torch.Generator("cpu").manual_seed(key_seed(*key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from locallearn.datasets.arrays import ImageArrays, problems_in, problems_of
 from locallearn.datasets.checksums import checksums
 from locallearn.datasets.layout import SPLITS, Layout
 from locallearn.datasets.registry import find_spec
-from locallearn.datasets.sources import default_root, recognise
+from locallearn.datasets.sources import default_root, is_streamed, opened, recognise
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
@@ -47,7 +47,8 @@ class DataReport:
         root: The folder looked at; None for a data set that needs none.
         layout: How the files lie; None if nothing was recognised.
         classes: The class names.
-        splits: For each split read, class name to number of images.
+        splits: For each split read as a whole, class name to number of images.
+        samples: For each split that is read sample by sample, number of images.
         files: The files read.
         problems: What must be put right before training.
     """
@@ -57,6 +58,7 @@ class DataReport:
     layout: str | None
     classes: tuple[str, ...]
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
     files: tuple[FileReport, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -66,12 +68,16 @@ class DataReport:
         Returns:
             Its fields, `counts` (images per split) and `ok`.
         """
-        counts = {split: sum(classes.values()) for split, classes in self.splits.items()}
-        return {**asdict(self), "counts": counts, "ok": not self.problems}
+        return {**asdict(self), "counts": self.counts, "ok": not self.problems}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per split."""
+        return {split: sum(classes.values()) for split, classes in self.splits.items()} | self.samples
 
 
 def check(name: str, root: Path | str | None = None) -> DataReport:
-    """Read a whole data set as a run would, and say what is there.
+    """Read a whole data set as a run would, and say what is there; of samples only what is seen without decoding them.
 
     Args:
         name: One of `locallearn.datasets.registry.SPECS`.
@@ -85,6 +91,8 @@ def check(name: str, root: Path | str | None = None) -> DataReport:
     """
     spec = find_spec(name)
     folder = default_root(spec, root)
+    if is_streamed(spec):
+        return _opened(spec, folder)
     problems: list[str] = []
     layout, splits, files = None, {}, ()
     try:
@@ -106,6 +114,19 @@ def check(name: str, root: Path | str | None = None) -> DataReport:
         files=files,
         problems=tuple(problems),
     )
+
+
+def _opened(spec: DatasetSpec, folder: Path | None) -> DataReport:
+    report = DataReport(name=spec.name, root=None if folder is None else str(folder), layout=None, classes=spec.classes)
+    try:
+        found = opened(spec, folder)
+    except InputError as error:
+        return replace(report, problems=tuple(problems_in(error)))
+    except OSError as error:
+        return replace(report, problems=(f"{folder} cannot be read: {error}.",))
+    parts = {"train": found.train, "validation": found.validation, "test": found.test}
+    counts = {split: len(part) for split, part in parts.items() if part is not None}
+    return replace(report, layout="samples that are read one by one", classes=found.spec.classes, samples=counts)
 
 
 def _counted(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from locallearn.datasets.samples import Samples
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
@@ -54,16 +55,16 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set as a run uses it.
+    """A data set as a run uses it: images in memory, or samples that are read one by one.
 
     Args:
-        spec: Its description; `len(spec.classes)` is the number of outputs a network needs.
+        spec: Its description; `len(spec.classes)` is the number of classes a network tells apart.
         train: What is trained on.
-        validation: What was held out of the training images, or None.
+        validation: What was held out of the training images or comes with the data set for that, or None.
         test: What is tested on.
     """
 
     spec: DatasetSpec
-    train: ImageSet
-    validation: ImageSet | None
-    test: ImageSet
+    train: ImageSet | Samples
+    validation: ImageSet | Samples | None
+    test: ImageSet | Samples

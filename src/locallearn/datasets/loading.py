@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from locallearn.datasets.arrays import DataProblems, ImageArrays, problems_in, p
 from locallearn.datasets.image_set import ImageSet, Splits
 from locallearn.datasets.layout import SPLITS, Layout
 from locallearn.datasets.registry import find_spec
-from locallearn.datasets.sources import default_root, recognise
+from locallearn.datasets.sources import default_root, is_streamed, opened, recognise
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.datasets.stratified import hold_out
 from locallearn.errors import InputError
@@ -26,14 +27,15 @@ def load(
     seed: int = 0,
     num_classes: int | None = None,
 ) -> Splits:
-    """A data set in memory, checked as a whole.
+    """A data set, checked: in memory and as a whole, or as samples that are read one by one.
 
     Args:
         name: One of `locallearn.datasets.registry.SPECS`.
         root: The folder or archive with its files: as its authors publish it, parquet files in the Hugging Face layout,
             or class folders; None for `data/NAME` (nothing for digits, which comes along).
         download: Whether to fetch the authors' files if there are none.
-        validation: The share of the training images to hold out, the same of every class; 0 for none.
+        validation: The share of the training images to hold out, the same of every class; 0 for none, or for the
+            data set's own validation images. Only images in memory can be held out.
         seed: Which images are held out.
         num_classes: More outputs than the data set has classes; the rest are named 'unused-10' and so on.
 
@@ -46,19 +48,41 @@ def load(
     spec = find_spec(name)
     if not 0 <= validation < 1:
         raise InputError(f"validation must be a share of the training images, from 0 to less than 1, not {validation}.")
-    outputs = spec.with_outputs(num_classes)
     folder = default_root(spec, root)
+    if is_streamed(spec):
+        return _streamed(spec, folder, download=download, validation=validation, seed=seed, num_classes=num_classes)
+    outputs = spec.with_outputs(num_classes)
     try:
         layout = recognise(spec, folder, download=download)
         arrays = _read(layout, spec, folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error}.") from error
-    spec = outputs
-    train, test = (_image_set(arrays[split], spec) for split in SPLITS)
-    if not validation:
-        return Splits(spec, train, None, test)
-    kept, held = (torch.from_numpy(part) for part in hold_out(arrays["train"].labels, validation, seed))
-    return Splits(spec, train.select(kept), train.select(held), test)
+    train, test = (_image_set(arrays[split], outputs) for split in SPLITS)
+    return _with_held_out(Splits(outputs, train, None, test), validation, seed)
+
+
+def _streamed(
+    spec: DatasetSpec, folder: Path | None, *, download: bool, validation: float, seed: int, num_classes: int | None
+) -> Splits:
+    try:
+        splits = opened(spec, folder, download=download)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error}.") from error
+    return _with_held_out(replace(splits, spec=splits.spec.with_outputs(num_classes)), validation, seed)
+
+
+def _with_held_out(splits: Splits, share: float, seed: int) -> Splits:
+    if not share:
+        return splits
+    train = splits.train
+    if not isinstance(train, ImageSet):
+        own = "It comes with validation images of its own: set" if splits.validation is not None else "Set"
+        raise InputError(
+            f"dataset.validation = {share} holds out images in memory, and those of {splits.spec.name} are read one by "
+            f"one. {own} dataset.validation = 0."
+        )
+    kept, held = (torch.from_numpy(part) for part in hold_out(train.labels.numpy(), share, seed))
+    return replace(splits, train=train.select(kept), validation=train.select(held))
 
 
 def _read(layout: Layout, spec: DatasetSpec, folder: Path | None) -> dict[str, ImageArrays]:

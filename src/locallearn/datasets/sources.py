@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from locallearn.datasets import class_folders, parquet
 from locallearn.datasets.layout import Layout
 from locallearn.datasets.registry import MODULES
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
+
+if TYPE_CHECKING:
+    from locallearn.datasets.image_set import Splits
 
 
 def default_root(spec: DatasetSpec, root: Path | str | None) -> Path | None:
@@ -19,11 +23,42 @@ def default_root(spec: DatasetSpec, root: Path | str | None) -> Path | None:
         root: What the user said, if anything.
 
     Returns:
-        That, else `data/NAME` in the working directory; None for the data set that needs no files.
+        That, else `data/NAME` in the working directory; None for a data set that needs no files.
     """
     if root is not None:
         return Path(root).expanduser()
-    return None if MODULES[spec.name].find(None) else Path("data") / spec.name
+    module = MODULES[spec.name]
+    without_files = getattr(module, "GENERATED", False) if is_streamed(spec) else module.find(None)
+    return None if without_files else Path("data") / spec.name
+
+
+def is_streamed(spec: DatasetSpec) -> bool:
+    """Whether a data set's own file opens it.
+
+    Args:
+        spec: The data set.
+
+    Returns:
+        True where its module has `open_splits`, as those whose samples are read one by one have.
+    """
+    return hasattr(MODULES[spec.name], "open_splits")
+
+
+def opened(spec: DatasetSpec, root: Path | None, *, download: bool = False) -> Splits:
+    """A data set as its own file opens it.
+
+    Args:
+        spec: One for which `is_streamed` holds.
+        root: The folder with its files; None if it needs none.
+        download: Whether to fetch them if there are none.
+
+    Returns:
+        Its splits; all that can be seen cheaply has been checked.
+
+    Raises:
+        InputError: Files are missing or not what they should be; all problems are told.
+    """
+    return MODULES[spec.name].open_splits(spec, root, download=download)
 
 
 def find(spec: DatasetSpec, root: Path | None) -> Layout | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 from locallearn.datasets.samples import SampleTransform
 from locallearn.errors import InputError
@@ -31,6 +32,19 @@ class Augmentation:
             raise InputError(f"augmentation.pad must be at least 0 (no crop), not {self.pad}.")
         if self.padding not in {"reflect", "zeros"}:
             raise InputError(f"augmentation.padding must be 'reflect' or 'zeros', not {self.padding!r}.")
+
+
+def varied(augmentation: Augmentation | SampleTransform, changes: Mapping[str, Any]) -> Augmentation | SampleTransform:
+    """An augmentation with other values in some of its fields.
+
+    Args:
+        augmentation: A frozen dataclass.
+        changes: Values by the names of its fields.
+
+    Returns:
+        Another of the same class.
+    """
+    return replace(cast(Any, augmentation), **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +80,11 @@ class DatasetSpec:
     address: str
     notes: str = ""
     task: Literal["classification", "segmentation", "detection"] = "classification"
+
+    @property
+    def by_lists(self) -> bool:
+        """Whether a batch is a list of images, each of its own size, and a list of targets."""
+        return self.task == "detection"
 
     def with_outputs(self, count: int | None) -> DatasetSpec:
         """The same data set with more outputs than it has classes, as released code for STL-10 has.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import inspect
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any, get_origin, get_type_hints
+from typing import Any, LiteralString, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import PydanticCustomError, PydanticUndefined
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticUndefined
 
 from locallearn.datasets.registry import find_spec
+from locallearn.datasets.spec import varied
 from locallearn.errors import InputError
 from locallearn.methods import NamedMethod, method, named_method
 from locallearn.networks import names as network_names
@@ -61,6 +63,84 @@ def checked_dataset(name: str) -> str:
         InputError: There is none of that name.
     """
     return find_spec(name).name
+
+
+@functools.cache
+def augmentation_fields(dataset: str) -> type[BaseModel]:
+    """The fields of a data set's augmentation as a model that checks their types; none of them needs a value.
+
+    Args:
+        dataset: A key of `locallearn.datasets.registry.SPECS`.
+
+    Returns:
+        A model with one optional field for each of the dataclass's.
+    """
+    kind: Any = type(find_spec(dataset).augmentation)
+    hints = get_type_hints(kind, include_extras=True)
+    told = _told_fields(kind)
+    fields: dict[str, Any] = {
+        field.name: (
+            hints[field.name] | None,
+            Field(None, description=told.get(field.name), strict=_strict(hints[field.name])),
+        )
+        for field in dataclasses.fields(kind)
+    }
+    doc = "Changes to the data set's published augmentation; what is not given stays as published."
+    return create_model(kind.__name__, __config__=CONFIG, __doc__=doc, **fields)
+
+
+def checked_augmentation(dataset: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Changes to a data set's augmentation, if its dataclass takes them.
+
+    Args:
+        dataset: A key of `locallearn.datasets.registry.SPECS`.
+        given: Its fields by name.
+
+    Returns:
+        The changes, lists turned into tuples where tuples belong; without those that are None.
+
+    Raises:
+        ValidationError: Fields are unknown, of another type or refused by the dataclass; each is told at its key.
+    """
+    model, published = augmentation_fields(dataset), find_spec(dataset).augmentation
+    problems = [
+        _problem(key, given[key], "unknown", unknown_key(key, model.model_fields))
+        for key in given.keys() - model.model_fields.keys()
+    ]
+    changes: dict[str, Any] = {}
+    for key in given.keys() & model.model_fields.keys():
+        try:
+            value = getattr(model.model_validate({key: given[key]}), key)
+            changes |= {} if value is None else {key: value}
+            varied(published, {} if value is None else {key: value})
+        except ValidationError as error:
+            problems += [
+                InitErrorDetails(type=item["type"], loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
+                for item in error.errors(include_url=False)
+            ]
+        except ValueError as error:
+            problems.append(_problem(key, given[key], "told", f": {str(error).rstrip('.')}."))
+    if problems:
+        refusal = ValidationError.from_exception_data("augmentation", problems)
+        raise refusal
+    varied(published, changes)
+    return changes
+
+
+def unknown_key(key: str, legal: Iterable[str], *, otherwise: str = "") -> str:
+    """What to say of a key that a section does not have, after its path.
+
+    Args:
+        key: The key.
+        legal: Those that the section has.
+        otherwise: What to suggest if none of them is near.
+
+    Returns:
+        Sentences with the nearest key and all of them.
+    """
+    known = list(legal)
+    near = suggestion(key, known) or otherwise
+    return f" is not a key of this section.{near} The keys there are {', '.join(known) or 'none'}."
 
 
 def checked_network(name: str) -> str:
@@ -151,11 +231,27 @@ def _fields_of(named: NamedMethod) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, value in named.defaults.items():
         default = PydanticUndefined if value is dataclasses.MISSING else value
-        strict = None if get_origin(hints[name]) is not tuple else False
-        fields[name] = (hints[name], Field(default, strict=strict))
+        fields[name] = (hints[name], Field(default, strict=_strict(hints[name])))
     if named.base is not None:
         inner = _fields_of(named.base)
         fields["base"] = (inner, Field(default_factory=inner, description="What the method is laid over."))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Field name .* shadows an attribute")
         return create_model(named.kind.__name__, __config__=CONFIG, __doc__=named.kind.__doc__, **fields)
+
+
+def _strict(hint: Any) -> bool | None:
+    # TOML has lists where dataclasses have tuples.
+    return False if tuple in map(get_origin, (hint, *get_args(hint))) else None
+
+
+def _problem(key: str, value: Any, kind: LiteralString, message: str) -> InitErrorDetails:
+    # "told" and "unknown" are told as they are: pydantic has no such kinds of its own.
+    return InitErrorDetails(type=PydanticCustomError(kind, "{message}", {"message": message}), loc=(key,), input=value)
+
+
+def _told_fields(kind: type) -> dict[str, str]:
+    """What a dataclass's docstring says of its fields, under `Args:`."""
+    _, _, listed = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", listed.partition("\n\n")[0], re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from locallearn.recipes.choices import nearest, suggestion
+from locallearn.recipes.choices import nearest, suggestion, unknown_key
 
 OPTIONS = ("network", "options")
 
@@ -80,6 +80,8 @@ def _sentence(item: Any, place: tuple[str | int, ...], model: type[BaseModel]) -
             return f": {str(context['error']).rstrip('.')}."
         case "at":
             return f": {context['message']}"
+        case "told" | "unknown":
+            return context["message"]
         case "model_type":
             return f" = {reprlib.repr(item['input'])} must be a table of keys and values."
         case "bool_type" if place[:2] == OPTIONS:
@@ -98,5 +100,5 @@ def _unknown(key: str, section: tuple[str | int, ...], model: type[BaseModel]) -
         assert isinstance(inner, type) and issubclass(inner, BaseModel)
         model = inner
     legal = list(model.model_fields)
-    near = suggestion(key, legal) or "".join(f" Did you mean {elsewhere[near]!r}?" for near in nearest(key, elsewhere))
-    return f" is not a key of this section.{near} The keys there are {', '.join(legal) or 'none'}."
+    near = "".join(f" Did you mean {elsewhere[near]!r}?" for near in nearest(key, elsewhere))
+    return unknown_key(key, legal, otherwise=near)

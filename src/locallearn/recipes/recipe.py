@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -11,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
@@ -18,12 +18,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from locallearn.datasets.spec import varied
 from locallearn.errors import listed
 from locallearn.execution import Execution
-from locallearn.recipes.choices import CONFIG, checked_dataset, checked_device, checked_method, checked_network
+from locallearn.recipes.choices import (
+    CONFIG,
+    checked_augmentation,
+    checked_dataset,
+    checked_device,
+    checked_method,
+    checked_network,
+)
 
 if TYPE_CHECKING:
     from locallearn.abstract_method import Method
+    from locallearn.datasets.samples import SampleTransform
     from locallearn.datasets.spec import Augmentation
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -50,17 +59,17 @@ class Section(BaseModel):
     model_config = CONFIG
 
 
-class AugmentationSection(Section):
-    """Changes to the data set's published augmentation; what is not given stays as published."""
+class AugmentationSection(BaseModel):
+    """Changes to the data set's published augmentation, in that augmentation's own fields; the rest is as published."""
 
-    pad: Count | None = None
-    """Pixels added on each side before a random crop back to size; 0 switches cropping off."""
-    padding: Literal["reflect", "zeros"] | None = None
-    """What the added pixels hold."""
-    flip: bool | None = None
-    """Mirror half of the images left to right."""
+    model_config = CONFIG | ConfigDict(extra="allow")
 
-    def over(self, published: Augmentation) -> Augmentation:
+    @property
+    def options(self) -> dict[str, Any]:
+        """The changed fields by name."""
+        return dict(self.model_extra or {})
+
+    def over(self, published: Augmentation | SampleTransform) -> Augmentation | SampleTransform:
         """The published augmentation with this section's changes.
 
         Args:
@@ -69,7 +78,7 @@ class AugmentationSection(Section):
         Returns:
             The augmentation to train with.
         """
-        return dataclasses.replace(published, **self.model_dump(exclude_none=True))
+        return varied(published, self.options)
 
 
 class DatasetSection(Section):
@@ -83,10 +92,18 @@ class DatasetSection(Section):
     """Share of the training images held out for validation; 0 holds out none."""
     num_classes: Whole | None = None
     """Number of outputs, if not the data set's own number of classes (STL-10's released code has 100)."""
+    workers: Count = 0
+    """Processes that decode images which are read one by one; 0 decodes between the steps."""
     augmentation: AugmentationSection = AugmentationSection()
     """Changes to the published augmentation."""
 
     _known = field_validator("name")(checked_dataset)
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _fits_the_set(cls, given: Any, info: ValidationInfo) -> Any:
+        known = isinstance(given, dict) and "name" in info.data
+        return checked_augmentation(info.data["name"], given) if known else given
 
 
 class NetworkSection(Section):
@@ -212,8 +229,12 @@ class TrainingSection(Section):
 
     epochs: Whole
     """Passes over the training images."""
+    max_steps: Whole | None = None
+    """Optimizer steps after which the run ends, should its epochs have more; `poly` ends there, too."""
     batch_size: Whole = 128
     """Images per batch; the last batch of an epoch may be smaller."""
+    drop_last: bool = False
+    """Leave out an epoch's last batch where it is smaller than the others."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """The one optimizer of network and auxiliary networks."""
     lr: Positive

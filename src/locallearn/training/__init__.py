@@ -1,13 +1,12 @@
 """Training of complete recipes: a convenience over `LocalModel`, with checkpoints, metrics and evaluation."""
 
-from locallearn.training.evaluation import Accuracy, evaluate
+from locallearn.training.evaluation import evaluate
 from locallearn.training.network_file import load_network, save_network
 from locallearn.training.progress import Bar, Lines, Progress, Silent, for_stream
 from locallearn.training.summary import Summary
 from locallearn.training.train import train
 
 __all__ = [
-    "Accuracy",
     "Bar",
     "Lines",
     "Progress",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from locallearn.datasets.batches import Batches
+from locallearn.datasets.batching import AnyBatches, augmented, testing_batches, training_batches
 from locallearn.datasets.loading import load
 from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
 from locallearn.networks import build
 from locallearn.partitioning import partition
-from locallearn.tasks import Classification
+from locallearn.tasks.named import task_of
 from locallearn.training.evaluation import evaluating
 from locallearn.training.out_of_memory import is_out_of_memory, memory_explained
 from locallearn.training.random_state import determinism_explained, is_nondeterministic
@@ -23,9 +23,16 @@ from locallearn.training.random_state import determinism_explained, is_nondeterm
 if TYPE_CHECKING:
     from locallearn.datasets.image_set import Splits
     from locallearn.datasets.spec import DatasetSpec
+    from locallearn.objective import Normalization
     from locallearn.recipes.recipe import Recipe
+    from locallearn.tasks import Task
 
 ASSEMBLING = "while data and network were put together"
+OUTPUTS = {
+    "classification": "(2, {classes}): one per class",
+    "segmentation": "(2, {classes}, height, width): one per class and place",
+}
+"""What a network gives for two images."""
 SMALLER = "Take a smaller network or data set, or another --device."
 
 
@@ -38,16 +45,16 @@ class Assembly:
         device: Where everything is.
         model: The partitioned network with its objectives.
         train: Training batches, augmented, in a new order every epoch.
-        validation: Batches held out of the training images, or None.
+        validation: Batches of validation images, or None.
         test: Test batches.
     """
 
     spec: DatasetSpec
     device: torch.device
     model: LocalModel
-    train: Batches
-    validation: Batches | None
-    test: Batches
+    train: AnyBatches
+    validation: AnyBatches | None
+    test: AnyBatches
 
 
 def assemble(recipe: Recipe) -> Assembly:
@@ -74,9 +81,12 @@ def assemble(recipe: Recipe) -> Assembly:
             seed=recipe.seed,
             num_classes=section.num_classes,
         )
-        model = build_model(recipe, splits.spec, device)
-        check_last_batch(model, len(splits.train), recipe.training.batch_size)
-        return Assembly(splits.spec, device, model, *_batches(recipe, splits, device))
+        spec = augmented(splits.spec, section.augmentation.over(splits.spec.augmentation))
+        model = build_model(recipe, spec, device)
+        train, validation, test = _batches(recipe, replace(splits, spec=spec), device)
+        if not spec.by_lists:
+            check_last_batch(model, train.count, recipe.training.batch_size)
+        return Assembly(spec, device, model, train, validation, test)
 
 
 def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> LocalModel:
@@ -93,15 +103,14 @@ def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> Loca
     Raises:
         InputError: The network does not take such images, gives another number of outputs, or cannot be cut so.
     """
-    classes = len(spec.classes)
-    network = build(recipe.network.name, classes, **recipe.network.options)
-    # Zeros would hide blocks in the wrong order; the global random state is the weights' alone.
-    example = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
-    _check_output(network, example, classes, recipe.network.name)
+    task = task_of(spec)
+    network = build(recipe.network.name, len(spec.classes), **recipe.network.options)
+    example = _example(network, spec)
+    if not spec.by_lists:
+        _check_output(network, example, task, spec, recipe.network.name)
     blocks = partition(network, example, **recipe.partition.model_dump())
-    task = Classification(classes)
-    execution = recipe.execution.build()
-    model = LocalModel(blocks, recipe.method.build(), task, normalization=(spec.mean, spec.std), execution=execution)
+    normalization, execution = _normalization(network, spec), recipe.execution.build()
+    model = LocalModel(blocks, recipe.method.build(), task, normalization=normalization, execution=execution)
     if device.type != "cpu":
         model.to(device)
     if recipe.channels_last:
@@ -126,6 +135,8 @@ def check_last_batch(model: nn.Module, images: int, batch_size: int) -> None:
     sizes = [*range(min(batch_size, images) - 1, 1, -1), *range(batch_size + 1, images + 1)]
     fitting = next((size for size in sizes if images % size != 1), None)
     remedy = "give more images" if fitting is None else f"give --batch-size {fitting}, for example"
+    if images > batch_size > 1:
+        remedy += ", or leave that batch out by --training.drop-last"
     raise InputError(
         f"{images} training images in batches of {batch_size} leave one image for the last batch, from which BatchNorm "
         f"cannot take a variance: {remedy}."
@@ -155,18 +166,44 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _batches(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[Batches, Batches | None, Batches]:
-    common = {"spec": splits.spec, "seed": recipe.seed, "device": device}
-    size = recipe.training.batch_size
-    augmentation = recipe.dataset.augmentation.over(splits.spec.augmentation)
-    train = Batches(splits.train, size, augmentation=augmentation, shuffle=True, **common)
-    test = Batches(splits.test, size, augmentation=None, shuffle=False, **common)
-    if splits.validation is None:
-        return train, None, test
-    return train, Batches(splits.validation, size, augmentation=None, shuffle=False, **common), test
+def _batches(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[AnyBatches, AnyBatches | None, AnyBatches]:
+    training, validation = recipe.training, splits.validation
+    common: dict[str, Any] = {"spec": splits.spec, "device": device, "workers": recipe.dataset.workers}
+    size, drop_last = training.batch_size, training.drop_last
+    train = training_batches(splits.train, size, seed=recipe.seed, drop_last=drop_last, **common)
+    held_out = None if validation is None else testing_batches(validation, size, **common)
+    return train, held_out, testing_batches(splits.test, size, **common)
 
 
-def _check_output(network: nn.Module, example: torch.Tensor, classes: int, name: str) -> None:
+def _example(network: nn.Module, spec: DatasetSpec) -> torch.Tensor:
+    """Two images as the network's first layer reads them; a detector resizes and pads what it is given."""
+    # Zeros would hide blocks in the wrong order; the global random state is the weights' alone.
+    example = torch.randn(2, *spec.shape, generator=torch.Generator().manual_seed(0))
+    if not spec.by_lists:
+        return example
+    with evaluating(network):
+        images, _ = _detector_transform(network, spec)(list(example.sigmoid()))
+    return images.tensors
+
+
+def _normalization(network: nn.Module, spec: DatasetSpec) -> Normalization:
+    if not spec.by_lists:
+        return spec.mean, spec.std
+    transform = _detector_transform(network, spec)
+    return transform.image_mean, transform.image_std
+
+
+def _detector_transform(network: nn.Module, spec: DatasetSpec) -> Any:
+    transform = getattr(network, "transform", None)
+    if transform is None:
+        raise InputError(
+            f"{type(network).__name__} is no detector with torchvision's GeneralizedRCNNTransform, which {spec.name} "
+            "needs: take mask_rcnn or retinanet, for example."
+        )
+    return transform
+
+
+def _check_output(network: nn.Module, example: torch.Tensor, task: Task, spec: DatasetSpec, name: str) -> None:
     try:
         with evaluating(network):
             output = network(example)
@@ -178,8 +215,8 @@ def _check_output(network: nn.Module, example: torch.Tensor, classes: int, name:
         raise InputError(
             f"The network {name!r} does not take this data set's images of shape {taken} ({reason})."
         ) from error
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (len(example), classes):
-        raise InputError(
-            f"The network {name!r} gives {shape} for 2 images; it must give (2, {classes}): one per class."
-        )
+    logits = task.prediction(output)
+    shape = type(output).__name__ if logits is None else tuple(logits.shape)
+    if logits is None or len(logits) != len(example) or not task.fits(tuple(logits.shape[1:])):
+        wanted = OUTPUTS[spec.task].format(classes=len(spec.classes))
+        raise InputError(f"The network {name!r} gives {shape} for 2 images; it must give {wanted}.")

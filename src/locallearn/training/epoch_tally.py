@@ -11,51 +11,57 @@ from torch import Tensor
 if TYPE_CHECKING:
     from locallearn.abstract_method import Window
     from locallearn.local_model import LocalOutput
+    from locallearn.tasks import Task
 
 
 class EpochTally:
-    """Sums of every window's loss, terms and correct head predictions; read once, when the epoch ends.
+    """Sums of every window's loss, terms and right head predictions; read once, when the epoch ends.
 
     Losses are weighted by batch size. NaN and infinite values (fp16 overflows, whose step is skipped) are left out.
 
     Args:
         windows: The method's windows.
+        task: Says which predictions are right.
         device: Where the losses are.
     """
 
-    def __init__(self, windows: Sequence[Window], device: torch.device) -> None:
+    def __init__(self, windows: Sequence[Window], task: Task, device: torch.device) -> None:
         self.windows = tuple(windows)
+        self.task = task
         self.device = device
         self.wide = torch.float32 if device.type == "mps" else torch.float64
         self.names: list[tuple[int, str]] = []
         self.heads: list[int] = []
-        self.sums = self.weights = self.correct = torch.zeros(0, device=device)
-        self.images = 0
+        self.sums = self.weights = self.correct = self.counted = torch.zeros(0, device=device)
 
-    def add(self, outputs: Sequence[LocalOutput], targets: Tensor) -> None:
+    def add(self, outputs: Sequence[LocalOutput], targets: Any) -> None:
         """Take in one batch.
 
         Args:
-            outputs: One per window, with logits where the window classifies.
-            targets: (N,) classes.
+            outputs: One per window, with logits where the window predicts.
+            targets: As the task has them, for N images.
         """
+        hits = {
+            window: found
+            for window, output in enumerate(outputs)
+            if output.logits is not None and (found := self.task.hits(output.logits, targets)) is not None
+        }
         if not self.names:
-            self._lay_out(outputs)
+            self._lay_out(outputs, list(hits))
         values = torch.stack([self._value(outputs[window], name) for window, name in self.names])
         finite = torch.isfinite(values)
         self.sums += torch.where(finite, values, 0) * len(targets)
         self.weights += finite * len(targets)
-        self.images += len(targets)
-        if self.heads:
-            hits = [(logits.argmax(1) == targets).sum() for o in outputs if (logits := o.logits) is not None]
-            self.correct += torch.stack(hits)
+        if hits:
+            self.correct += torch.stack([right for right, _ in hits.values()])
+            self.counted += torch.stack([self._number(total) for _, total in hits.values()])
 
     def blocks(self) -> list[dict[str, Any]]:
         """Means over the epoch so far; waits for the device.
 
         Returns:
             For each window its blocks, role, mean loss and terms (None where no value was finite) and head accuracy in
-            percent (None where it does not classify).
+            percent (None where the task does not count a head's hits).
         """
         records: list[dict[str, Any]] = [
             {"blocks": [window.start, window.stop], "role": window.role, "loss": None, "terms": {}, "accuracy": None}
@@ -67,8 +73,8 @@ class EpochTally:
                 records[window]["loss"] = mean
             else:
                 records[window]["terms"][name.removeprefix("term ")] = mean
-        for window, correct in zip(self.heads, self.correct.tolist(), strict=True):
-            records[window]["accuracy"] = 100 * correct / self.images
+        for window, right, total in zip(self.heads, self.correct.tolist(), self.counted.tolist(), strict=True):
+            records[window]["accuracy"] = 100 * right / total if total else None
         return records
 
     def state_dict(self) -> dict[str, Any]:
@@ -83,7 +89,7 @@ class EpochTally:
             "sums": self.sums.cpu(),
             "weights": self.weights.cpu(),
             "correct": self.correct.cpu(),
-            "images": self.images,
+            "counted": self.counted.cpu(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -92,17 +98,23 @@ class EpochTally:
         Args:
             state: From a tally of the same windows.
         """
-        self.names, self.heads, self.images = list(state["names"]), list(state["heads"]), state["images"]
-        self.sums, self.weights, self.correct = (state[key].to(self.device) for key in ("sums", "weights", "correct"))
+        self.names, self.heads = list(state["names"]), list(state["heads"])
+        summed = (state[key].to(self.device) for key in ("sums", "weights", "correct", "counted"))
+        self.sums, self.weights, self.correct, self.counted = summed
 
-    def _lay_out(self, outputs: Sequence[LocalOutput]) -> None:
+    def _lay_out(self, outputs: Sequence[LocalOutput], heads: list[int]) -> None:
         for window, output in enumerate(outputs):
             self.names += [(window, "loss"), *((window, f"term {name}") for name in sorted(output.terms))]
-        self.heads = [window for window, output in enumerate(outputs) if output.logits is not None]
+        self.heads = heads
         self.sums = torch.zeros(len(self.names), dtype=self.wide, device=self.device)
         self.weights = torch.zeros_like(self.sums)
         self.correct = torch.zeros(len(self.heads), dtype=torch.int64, device=self.device)
+        self.counted = torch.zeros_like(self.correct)
 
     def _value(self, output: LocalOutput, name: str) -> Tensor:
         value = output.loss if name == "loss" else output.terms[name.removeprefix("term ")]
         return value.detach().to(self.wide)
+
+    def _number(self, total: int | Tensor) -> Tensor:
+        # A fill, which unlike a copy does not wait for the device.
+        return total if isinstance(total, Tensor) else torch.full((), total, dtype=torch.int64, device=self.device)

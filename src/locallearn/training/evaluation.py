@@ -1,10 +1,9 @@
-"""Accuracy of a network."""
+"""How good a network is on images that it did not learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,30 +12,8 @@ from torch import nn
 from locallearn.partitioning.tracing import keeping_modes
 
 if TYPE_CHECKING:
-    from locallearn.datasets.batches import Batches
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many images were given their own class.
-
-    Args:
-        correct: Images whose largest output is their class.
-        count: Images in all.
-    """
-
-    correct: int
-    count: int
-
-    @property
-    def percent(self) -> float:
-        """Share of correct images in percent."""
-        return 100 * self.correct / self.count
-
-    @property
-    def error(self) -> float:
-        """Share of wrong images in percent."""
-        return 100 * (self.count - self.correct) / self.count
+    from locallearn.datasets.batching import AnyBatches
+    from locallearn.metrics import Metric
 
 
 @contextmanager
@@ -54,22 +31,23 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def evaluate(network: nn.Module, batches: Batches, *, before_batch: Callable[[], None] | None = None) -> Accuracy:
-    """Classify every image once, in fp32, waiting for the device only at the end.
+def evaluate(
+    network: nn.Module, batches: AnyBatches, metric: Metric, *, before_batch: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """Let a network see every image once, in fp32, and count; waits for the device only at the end.
 
     Args:
-        network: Gives logits (N, classes) for inputs (N, C, H, W).
-        batches: Images and their classes.
+        network: Takes the batches' inputs.
+        batches: Images and their targets.
+        metric: A new one, such as `task.metric()`.
         before_batch: Called before each batch; may raise to stop.
 
     Returns:
-        The accuracy.
+        The metric's results, in percent, by name.
     """
-    correct, count = torch.zeros((), dtype=torch.int64, device=batches.labels.device), 0
     with evaluating(network):
         for inputs, targets in batches.epoch(0):
             if before_batch is not None:
                 before_batch()
-            correct += (network(inputs).argmax(1) == targets).sum()
-            count += len(targets)
-    return Accuracy(int(correct), count)
+            metric.update(network(inputs), targets)
+    return metric.results()

@@ -29,6 +29,21 @@ def save_network(network: nn.Module, path: Path, *, classes: Sequence[str], titl
     atomic_file.write(path, _same_bytes(save(tensors, metadata)))
 
 
+def stored_classes(path: Path) -> tuple[str, ...]:
+    """The class names in a file of `save_network`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The names in the order of the outputs; none if the file holds none.
+
+    Raises:
+        InputError: The file is missing or no safetensors file.
+    """
+    return _read(path)[1]
+
+
 def load_network(network: nn.Module, path: Path) -> tuple[str, ...]:
     """Read a file of `save_network` into a network of the same keys and shapes.
 
@@ -42,19 +57,24 @@ def load_network(network: nn.Module, path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The file is missing or no safetensors file, or its tensors are not the network's.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors: Mapping[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} cannot be read as a safetensors file ({error}).") from None
+    tensors, classes = _read(path)
     own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if own != given:
         raise InputError(f"{path} holds another network: {_first_differences(own, given)}.")
     with torch.no_grad():
         network.load_state_dict(dict(tensors))
-    return tuple(json.loads(metadata.get("classes", "[]")))
+    return classes
+
+
+def _read(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a safetensors file ({error}).") from None
+    return tensors, tuple(json.loads(metadata.get("classes", "[]")))
 
 
 def _same_bytes(content: bytes) -> bytes:

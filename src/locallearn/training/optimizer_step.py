@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -45,12 +45,12 @@ class OptimizerStep:
         self.listener = self._listener()
         self.captured: CapturedStep | None = None
 
-    def add(self, inputs: Tensor, targets: Tensor, share: float) -> list[LocalOutput]:
+    def add(self, inputs: Any, targets: Any, share: float) -> list[LocalOutput]:
         """Add one batch's gradients.
 
         Args:
-            inputs: (N, C, H, W).
-            targets: (N,) classes.
+            inputs: (N, C, H, W), or a list of images.
+            targets: As the task has them.
             share: N over the number of images in the step.
 
         Returns:

@@ -152,7 +152,7 @@ def for_stream(stream: TextIO | None = None) -> Progress:
 
 
 def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
-    """An epoch in one line: mean loss of the last window and the accuracies.
+    """An epoch in one line: mean loss of the last window, accuracy in training, and the task's score.
 
     Args:
         record: Its line of `metrics.jsonl`.
@@ -164,7 +164,9 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     parts = [f"epoch {record['epoch']}/{epochs}"]
     if (loss := record["blocks"][-1]["loss"]) is not None:
         parts.append(f"loss {loss:.4f}")
-    for split in ("train", "validation", "test"):
-        if (accuracy := record[f"{split}_accuracy"]) is not None:
-            parts.append(f"{split} {accuracy:.2f} %")
+    score = record.get("score", "accuracy")
+    for split, name in (("train", "accuracy"), ("validation", score), ("test", score)):
+        if (value := record[f"{split}_{name}"]) is not None:
+            what = "" if score == "accuracy" else f" {name.replace('_', ' ')}"
+            parts.append(f"{split}{what} {value:.2f} %")
     return ", ".join(parts)

@@ -17,7 +17,7 @@ from locallearn.training.optimizer import build, set_rates
 from locallearn.training.optimizer_step import OptimizerStep, shares
 
 if TYPE_CHECKING:
-    from locallearn.datasets.batches import Batches
+    from locallearn.datasets.batching import AnyBatches
     from locallearn.recipes.recipe import Recipe
     from locallearn.training.assembly import Assembly
     from locallearn.training.progress import Progress
@@ -44,6 +44,7 @@ class Run:
         self.optimizer = build(self.model.parameter_groups(), recipe.training)
         self.stepping = OptimizerStep(self.model, self.optimizer, recipe, parts.device)
         self.guard = LossGuard(self.model.windows, parts.device)
+        self.score = self.model.task.metric().name
         self.epoch, self.batch, self.step = 1, 0, 0
         self.tally = self._new_tally()
         self.rates: dict[str, float] = {}
@@ -52,7 +53,18 @@ class Run:
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return self.recipe.training.epochs * -(-len(self.parts.train) // self.recipe.training.accumulate)
+        training = self.recipe.training
+        steps = training.epochs * self._steps_per_epoch
+        return steps if training.max_steps is None else min(steps, training.max_steps)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run; the last one ends early where the number of steps is limited."""
+        return -(-self.steps // self._steps_per_epoch)
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return -(-len(self.parts.train) // self.recipe.training.accumulate)
 
     def train(self) -> None:
         """Run what is left of the epochs.
@@ -61,14 +73,14 @@ class Run:
             Interrupted: Asked to stop; the state is whole and can be saved.
             TrainingStopped: A loss or weight is no number any more, or a checkpoint could not be written.
         """
-        while self.epoch <= self.recipe.training.epochs:
+        while self.epoch <= self.epochs:
             started, first = time.perf_counter(), self.batch
             self._train_epoch()
             self.guard.check()
             check_weights(self.model, self.step)
             seconds = time.perf_counter() - started
+            batches = self.batch - first
             self._finish_epoch()
-            batches = len(self.parts.train) - first
             self.folder.timings.append({"epoch": self.epoch - 1, "training_seconds": seconds, "batches": batches})
             self.save()
 
@@ -118,11 +130,11 @@ class Run:
     def _train_epoch(self) -> None:
         training, count = self.recipe.training, len(self.parts.train)
         batches = self.parts.train.epoch(self.epoch - 1, start=self.batch)
-        while self.batch < count:
+        while self.batch < count and self.step < self.steps:
             self.stop.check()
             self.rates = set_rates(self.optimizer, training, epoch=self.epoch, position=self.step, steps=self.steps)
             following = min(self.batch + training.accumulate, count)
-            for share in shares(len(self.parts.train.images), training.batch_size, self.batch, following):
+            for share in shares(self.parts.train.count, training.batch_size, self.batch, following):
                 self._add(*next(batches), share)
             self.stepping.finish()
             self.batch, self.step = following, self.step + 1
@@ -134,8 +146,8 @@ class Run:
         every = self.recipe.training.checkpoint_every_steps
         return every is not None and self.step % every == 0
 
-    def _add(self, inputs: torch.Tensor, targets: torch.Tensor, share: float) -> None:
-        if self.recipe.channels_last:
+    def _add(self, inputs: Any, targets: Any, share: float) -> None:
+        if self.recipe.channels_last and isinstance(inputs, torch.Tensor):
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         outputs = self.stepping.add(inputs, targets, share)
         if self.stepping.scaler is None:
@@ -145,7 +157,8 @@ class Run:
     def _finish_epoch(self) -> None:
         """Evaluate, write the epoch's line, and stand at the beginning of the next."""
         training = self.recipe.training
-        due = self.epoch % training.evaluate_every == 0 or self.epoch == training.epochs
+        due = self.epoch % training.evaluate_every == 0 or self.epoch == self.epochs
+        validation, test = (self._results(part, due=due) for part in (self.parts.validation, self.parts.test))
         blocks = self.tally.blocks()
         record = {
             "epoch": self.epoch,
@@ -153,21 +166,23 @@ class Run:
             "learning_rates": self.rates,
             "blocks": blocks,
             "train_accuracy": blocks[-1]["accuracy"],
-            "validation_accuracy": self._accuracy(self.parts.validation) if due else None,
-            "test_accuracy": self._accuracy(self.parts.test) if due else None,
+            "score": self.score,
+            **{f"validation_{name}": value for name, value in validation.items()},
+            **{f"test_{name}": value for name, value in test.items()},
         }
         self.folder.metrics.append(record)
-        self.progress.epoch(record, training.epochs)
+        self.progress.epoch(record, self.epochs)
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, self._new_tally()
 
-    def _accuracy(self, batches: Batches | None) -> float | None:
-        if batches is None:
-            return None
+    def _results(self, batches: AnyBatches | None, *, due: bool) -> dict[str, float | None]:
+        if batches is None or not due:
+            return {self.score: None}
         with self.stepping.resident():
-            return evaluate(self.model.network, batches, before_batch=self.stop.check).percent
+            metric = self.model.task.metric()
+            return {**evaluate(self.model.network, batches, metric, before_batch=self.stop.check)}
 
     def _new_tally(self) -> EpochTally:
-        return EpochTally(self.model.windows, self.parts.device)
+        return EpochTally(self.model.windows, self.model.task, self.parts.device)
 
     def _state(self) -> dict[str, Any]:
         position = {

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
 
 from locallearn.benchmarking.turns import in_turns
+from locallearn.datasets.batching import augmented
 from locallearn.datasets.registry import find_spec
+from locallearn.errors import InputError
 from locallearn.planning.step_meter import StepMeter, measure
 from locallearn.precision import precision_context
 from locallearn.recipes import checked, dumped
+from locallearn.tasks.named import task_of
 from locallearn.training import optimizer as optimizers
 from locallearn.training.assembly import build_model, find_device
 from locallearn.training.optimizer_step import OptimizerStep
@@ -43,29 +45,35 @@ class StepCost:
     flops: int
 
 
-def step_cost(recipe: Recipe) -> StepCost:
+def step_cost(recipe: Recipe, spec: DatasetSpec | None = None) -> StepCost:
     """Bytes and arithmetic of one step, on fake tensors: no data, no accelerator, no waiting.
 
     Recipes that differ only in seed, device, precision of fp16 and bf16 or the place of the data are counted once.
 
     Args:
         recipe: A complete run; fp16 is counted as bf16.
+        spec: The data set as it was found, where classes or shape of its images are others than the recipe says.
 
     Returns:
         The cost of a full batch, accumulation apart; blocks that the recipe offloads are counted as well.
+
+    Raises:
+        InputError: The task is detection, whose losses depend on what is in an image.
     """
+    spec = spec or _spec(recipe)
+    if spec.by_lists:
+        raise InputError("what a detector's losses compute depends on the images, and here there are none.")
     precision = "bf16" if recipe.precision == "fp16" else recipe.precision
     training = recipe.training.model_copy(update={"offload": False, "capture": False})
     apart = {"title": "", "seed": 0, "seeds": 1, "device": "cpu", "data": None, "channels_last": False}
     apart["training"] = training
-    return _counted(dumped(recipe.model_copy(update=apart | {"precision": precision})))
+    return _counted(dumped(recipe.model_copy(update=apart | {"precision": precision})), spec)
 
 
 @functools.cache
-def _counted(settings: str) -> StepCost:
+def _counted(settings: str, spec: DatasetSpec) -> StepCost:
     # Keyed by the recipe's text, because recipes hold dictionaries.
     recipe = checked(tomllib.loads(settings), where="The recipe")
-    spec = _spec(recipe)
     size = recipe.training.batch_size
     with FakeTensorMode():
         model = build_model(recipe, spec, torch.device("cpu"))
@@ -73,7 +81,8 @@ def _counted(settings: str) -> StepCost:
         stepping = OptimizerStep(model, optimizer, recipe, torch.device("cpu"))
 
         def step(_: StepMeter) -> None:
-            stepping.add(torch.empty(size, *spec.shape), torch.empty(size, dtype=torch.long), 1)
+            inputs = torch.empty(size, *spec.shape)
+            stepping.add(inputs, model.task.blank_targets(inputs), 1)
             stepping.finish()
 
         measured = measure(step, model, optimizer)
@@ -98,7 +107,8 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
     device = find_device(recipes[0].device)
     spec = _spec(recipes[0])
     size = recipes[0].training.batch_size
-    inputs, targets = torch.rand(size, *spec.shape, device=device), torch.randint(len(spec.classes), (size,)).to(device)
+    inputs = torch.rand(size, *spec.shape, device=device)
+    targets = task_of(spec).blank_targets(inputs)
     if recipes[0].channels_last:
         inputs = inputs.to(memory_format=torch.channels_last)
     with memory_explained("while steps were timed", remedy="Give a smaller --batch-size.", device=device):
@@ -109,16 +119,19 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
 
 
 def _spec(recipe: Recipe) -> DatasetSpec:
-    return find_spec(recipe.dataset.name).with_outputs(recipe.dataset.num_classes)
+    section = recipe.dataset
+    spec = find_spec(section.name).with_outputs(section.num_classes)
+    return augmented(spec, section.augmentation.over(spec.augmentation))
 
 
 def _plain(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
-    network = deepcopy(build_model(recipe, _spec(recipe), inputs.device).network)
+    model = build_model(recipe, _spec(recipe), inputs.device)
+    network, task = deepcopy(model.network), model.task
     optimizer = optimizers.build({"blocks": list(network.parameters())}, recipe.training)
 
     def step() -> None:
         with precision_context(recipe.precision, inputs.device):
-            loss = F.cross_entropy(network(inputs), targets)
+            loss = task.output_loss(network, network(inputs), targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -27,13 +27,8 @@ class Summary:
         num_blocks: Blocks the network was cut into.
         parameters: Numbers in the network's parameters.
         auxiliary_parameters: Numbers in the parameters that only training needs.
-        test_accuracy: Percent, after the last epoch.
-        test_error: Percent, after the last epoch.
-        best_test_error: Lowest test error of any epoch in percent; chosen on the test set, so not a fair result.
-        best_test_epoch: The epoch of that error.
-        best_validation_error: Lowest validation error in percent, if images were held out.
-        best_validation_epoch: The first epoch of that error.
-        test_error_at_best_validation: Test error of that epoch in percent.
+        score: What the task is measured by, such as `accuracy` or `mean_iou`; higher is better.
+        results: See `results`; fields of their own in `summary.json`.
         peak_bytes: Bytes alive at the peak of a training step; None if the step could not be counted.
         backprop_peak_bytes: The same for back-propagation of the same network and batch.
         versions: Of Python, torch and this package.
@@ -48,16 +43,38 @@ class Summary:
     num_blocks: int
     parameters: int
     auxiliary_parameters: int
-    test_accuracy: float
-    test_error: float
-    best_test_error: float
-    best_test_epoch: int
-    best_validation_error: float | None
-    best_validation_epoch: int | None
-    test_error_at_best_validation: float | None
+    score: str
+    results: dict[str, float | int | None]
     peak_bytes: int | None
     backprop_peak_bytes: int | None
     versions: dict[str, str]
+
+    @property
+    def test_score(self) -> float:
+        """The score after the last epoch in percent."""
+        return self.results[f"test_{self.score}"] or 0.0
+
+    @property
+    def test_accuracy(self) -> float:
+        """Percent of the test images after the last epoch; of classification alone."""
+        return self.results["test_accuracy"] or 0.0
+
+    @property
+    def test_error(self) -> float:
+        """100 less the accuracy; of classification alone."""
+        return self.results["test_error"] or 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as JSON takes it.
+
+        Returns:
+            Its fields, each of the results in their place.
+        """
+        told: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            told |= value if field.name == "results" else {field.name: value}
+        return told
 
     def json(self) -> str:
         """The summary as JSON.
@@ -65,30 +82,35 @@ class Summary:
         Returns:
             One object, indented.
         """
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json.dumps(self.as_dict(), indent=2) + "\n"
 
 
-def results(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The accuracies of a run's epochs, in the words of `Summary`.
+def results(records: Sequence[Mapping[str, Any]], score: str = "accuracy") -> dict[str, Any]:
+    """What a run's epochs came to.
 
     Args:
         records: Lines of `metrics.jsonl`; the last one was evaluated.
+        score: What epochs are compared by; where it is accuracy, errors are told in its place.
 
     Returns:
-        Test results of the last, the best and, where images were held out, the best validated epoch.
+        Every test result of the last epoch; the best test score of any epoch, which is chosen on the test set and so
+        no fair result; where images were held out, the best validation score, its first epoch, and that one's test
+        score.
     """
-    evaluated = [record for record in records if record["test_accuracy"] is not None]
-    best = max(evaluated, key=lambda record: record["test_accuracy"])
-    validated = [record for record in evaluated if record["validation_accuracy"] is not None]
-    chosen = max(validated, key=lambda record: record["validation_accuracy"]) if validated else None
+    test, validation = f"test_{score}", f"validation_{score}"
+    told, value = ("error", _error) if score == "accuracy" else (score, float)
+    evaluated = [record for record in records if record[test] is not None]
+    best = max(evaluated, key=lambda record: record[test])
+    validated = [record for record in evaluated if record[validation] is not None]
+    chosen = max(validated, key=lambda record: record[validation]) if validated else None
     return {
-        "test_accuracy": evaluated[-1]["test_accuracy"],
-        "test_error": _error(evaluated[-1]["test_accuracy"]),
-        "best_test_error": _error(best["test_accuracy"]),
+        **{name: result for name, result in evaluated[-1].items() if name.startswith("test_")},
+        **{f"test_{told}": value(evaluated[-1][test])},
+        f"best_test_{told}": value(best[test]),
         "best_test_epoch": best["epoch"],
-        "best_validation_error": chosen and _error(chosen["validation_accuracy"]),
+        f"best_validation_{told}": chosen and value(chosen[validation]),
         "best_validation_epoch": chosen and chosen["epoch"],
-        "test_error_at_best_validation": chosen and _error(chosen["test_accuracy"]),
+        f"test_{told}_at_best_validation": chosen and value(chosen[test]),
     }
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locallearn import atomic_file
-from locallearn.errors import TrainingStopped
+from locallearn.datasets.batching import closed_after
+from locallearn.errors import InputError, TrainingStopped
 from locallearn.training import checkpoint
-from locallearn.training.assembly import Assembly, assemble
+from locallearn.training.assembly import assemble
 from locallearn.training.network_file import save_network
 from locallearn.training.out_of_memory import IN_TRAINING, memory_explained
 from locallearn.training.progress import Progress, Silent
@@ -19,6 +20,7 @@ from locallearn.training.stop_request import Interrupted, StopRequest
 from locallearn.training.summary import Summary, results, versions
 
 if TYPE_CHECKING:
+    from locallearn.datasets.spec import DatasetSpec
     from locallearn.recipes.recipe import Recipe
 
 
@@ -53,11 +55,12 @@ def train(
     with StopRequest() as stop, deterministic(recipe.deterministic):
         seed_everything(recipe.seed)
         parts = assemble(recipe)
-        run = Run(recipe, parts, folder, progress, stop)
-        folder.open(recipe)
-        _stand(run, folder, resume=resume, fall_back=fall_back)
-        _train(run, folder, progress)
-    return _conclude(recipe, parts, run.step, folder, progress)
+        with closed_after(parts.train, parts.validation, parts.test):
+            run = Run(recipe, parts, folder, progress, stop)
+            folder.open(recipe)
+            _stand(run, folder, resume=resume, fall_back=fall_back)
+            _train(run, folder, progress)
+    return _conclude(run, folder, progress)
 
 
 def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> None:
@@ -91,7 +94,7 @@ def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
         run.save()
         progress.note(f"Stopped by a signal at step {run.step}. {folder.what_remains()} Go on with --resume.")
         raise SystemExit(run.stop.exit_code) from None
-    except TrainingStopped as stopped:
+    except (TrainingStopped, InputError) as stopped:
         raise TrainingStopped(f"{stopped} {folder.what_remains()}") from stopped
     except OSError as error:
         raise _no_room(folder, error) from error
@@ -103,7 +106,7 @@ def _described(run: Run) -> str:
     recipe, blocks = run.recipe, len(run.model.partition.blocks)
     return (
         f"{recipe.network.name} in {blocks} block{'s' if blocks > 1 else ''} on {recipe.dataset.name} by "
-        f"{recipe.method.name}, {recipe.training.epochs} epochs, seed {recipe.seed}"
+        f"{recipe.method.name}, {run.epochs} epochs, seed {recipe.seed}"
     )
 
 
@@ -113,7 +116,8 @@ def _no_room(folder: RunFolder, error: OSError) -> TrainingStopped:
     )
 
 
-def _conclude(recipe: Recipe, parts: Assembly, steps: int, folder: RunFolder, progress: Progress) -> Summary:
+def _conclude(run: Run, folder: RunFolder, progress: Progress) -> Summary:
+    recipe, parts = run.recipe, run.parts
     network = parts.model.network
     try:
         save_network(network, folder.network, classes=parts.spec.classes, title=recipe.title)
@@ -122,13 +126,14 @@ def _conclude(recipe: Recipe, parts: Assembly, steps: int, folder: RunFolder, pr
             run=str(folder.path),
             network=str(folder.network),
             seed=recipe.seed,
-            epochs=recipe.training.epochs,
-            steps=steps,
+            epochs=run.epochs,
+            steps=run.step,
             num_blocks=len(parts.model.partition.blocks),
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             auxiliary_parameters=sum(parameter.numel() for parameter in parts.model.objectives.parameters()),
-            **results(folder.metrics.records()),
-            **_peaks(recipe, progress),
+            score=run.score,
+            results=results(folder.metrics.records(), run.score),
+            **_peaks(recipe, parts.spec, progress),
             versions=versions(),
         )
         atomic_file.write(folder.summary, summary.json().encode())
@@ -137,7 +142,7 @@ def _conclude(recipe: Recipe, parts: Assembly, steps: int, folder: RunFolder, pr
     return summary
 
 
-def _peaks(recipe: Recipe, progress: Progress) -> dict[str, Any]:
+def _peaks(recipe: Recipe, spec: DatasetSpec, progress: Progress) -> dict[str, Any]:
     # The recipe's step and back-propagation's, in bytes; a count that fails costs no results.
     from locallearn.training.step_cost import step_cost
 
@@ -145,7 +150,7 @@ def _peaks(recipe: Recipe, progress: Progress) -> dict[str, Any]:
     peaks: dict[str, Any] = {}
     for name, counted in (("peak_bytes", recipe), ("backprop_peak_bytes", backprop)):
         try:
-            peaks[name] = step_cost(counted).peak_bytes
+            peaks[name] = step_cost(counted, spec).peak_bytes
         except Exception as error:  # any operator may lack the shape-only form that counting needs
             progress.note(f"{name} could not be counted: {error}")
             peaks[name] = None
