@@ -73,7 +73,8 @@ def run(argv: Sequence[str]) -> int:
     size = options.batch_size or (
         recipe.training.batch_size if is_streamed(find_spec(recipe.dataset.name)) else BATCH_SIZE
     )
-    activity = f"while batches of {size} were tested"
+    done = "classified" if find_spec(recipe.dataset.name).task == "classification" else "tested"
+    activity = f"while batches of {size} were {done}"
     with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
         result = _results(options, recipe, size, device)
     print_rows([result])
@@ -92,10 +93,10 @@ def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.d
     splits = datasets.load(section.name, options.data or recipe.data, num_classes=section.num_classes)
     spec = augmented(splits.spec, section.augmentation.over(splits.spec.augmentation))
     network, classes = trained_network(options.run, recipe)
-    if len(classes) != len(spec.classes):
+    if classes != spec.classes:
         raise InputError(
-            f"The run's network tells {len(classes)} classes apart, and the data has {len(spec.classes)}: give the "
-            "data that it was trained on by --data."
+            f"The run's network tells {_some(classes)} apart, and the data has {_some(spec.classes)}: give data of the "
+            "classes that it was trained on by --data."
         )
     workers = section.workers if options.workers is None else options.workers
     batches = testing_batches(splits.test, batch_size, spec=spec, device=device, workers=workers)
@@ -105,6 +106,10 @@ def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.d
     if "test_accuracy" in found:
         found |= {"test_error": round(100 - found["test_accuracy"], 10)}
     return found | {"images": batches.count}
+
+
+def _some(classes: Sequence[str]) -> str:
+    return f"{len(classes)} classes ({', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''})"
 
 
 def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:

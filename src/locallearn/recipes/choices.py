@@ -242,7 +242,7 @@ def _fields_of(named: NamedMethod) -> type[BaseModel]:
 
 def _strict(hint: Any) -> bool | None:
     # TOML has lists where dataclasses have tuples.
-    return False if tuple in map(get_origin, (hint, *get_args(hint))) else None
+    return False if any(get_origin(kind) is tuple for kind in (hint, *get_args(hint))) else None
 
 
 def _problem(key: str, value: Any, kind: LiteralString, message: str) -> InitErrorDetails:
