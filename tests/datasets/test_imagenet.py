@@ -4,7 +4,6 @@ import json
 import pickle
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,6 @@ def test_folders_are_read_as_torchvision_reads_them(tmp_path: Path, test_name: s
         for (image, label), (expected, expected_label) in zip(samples, theirs, strict=True):
             assert label == expected_label and image.dtype == torch.uint8
             assert np.array_equal(image.numpy(), np.asarray(expected).transpose(2, 0, 1))
-
-
-def test_the_shape_is_that_of_the_crop(tmp_path: Path) -> None:
-    changed = replace(SPEC, augmentation=ResizedCrop(size=64, test_resize=72))
-    assert open_splits(changed, write_folders(tmp_path), download=False).spec.shape == (3, 64, 64)
 
 
 def test_all_problems_of_folders_are_told_at_once(tmp_path: Path) -> None:

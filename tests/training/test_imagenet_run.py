@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from datasets.photographs import WNIDS, write_folders
 from datasets.test_imagenet import NAMES, write_parquet
@@ -88,3 +89,16 @@ def test_class_folders_that_differ_are_told_before_the_first_step(tmp_path: Path
     with pytest.raises(InputError, match="has no folder for other"):
         train(made(root), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_crop_and_resize_are_checked_together(folders: Path) -> None:
+    changes = {"size": 300, "scale": (0.0, 2.0)}
+    with pytest.raises(ValidationError) as caught:
+        recipe(dataset={"name": "imagenet", "augmentation": changes})
+    assert {problem["loc"] for problem in caught.value.errors()} == {
+        ("dataset", "augmentation", "size"),
+        ("dataset", "augmentation", "scale"),
+    }
+    with pytest.raises(ValidationError, match="test_resize must be at least size = 230"):
+        recipe(dataset={"name": "imagenet", "augmentation": {"size": 230, "test_resize": 229}})
+    assert made(folders).dataset.augmentation.options == {"size": 8, "test_resize": 9, "scale": (0.5, 1.0)}

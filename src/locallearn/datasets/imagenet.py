@@ -53,8 +53,7 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool) -> Spli
         download: Refused: ImageNet is given to registered users only.
 
     Returns:
-        Samples to train and to test on, and the description with the classes that were found and the shape of what the
-        augmentation cuts out.
+        Samples to train and to test on, and the description with the classes that were found.
 
     Raises:
         InputError: There are no files, the splits differ in their classes, classes are empty, or files are not images
@@ -76,9 +75,7 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool) -> Spli
         )
     if len(classes) < 2:
         raise InputError(f"{root} holds images of {named(classes)} alone: at least two classes are needed.")
-    crop = spec.augmentation
-    shape = (3, crop.size, crop.size) if isinstance(crop, ResizedCrop) else spec.shape
-    return Splits(replace(spec, classes=classes, shape=shape), train, None, test)  # pyright: ignore[reportArgumentType]
+    return Splits(replace(spec, classes=classes), train, None, test)
 
 
 def _from_folders(spec: DatasetSpec, root: Path) -> tuple[tuple[str, ...], FolderSamples, FolderSamples]:

@@ -112,19 +112,34 @@ def checked_augmentation(dataset: str, given: dict[str, Any]) -> dict[str, Any]:
         try:
             value = getattr(model.model_validate({key: given[key]}), key)
             changes |= {} if value is None else {key: value}
-            varied(published, {} if value is None else {key: value})
         except ValidationError as error:
             problems += [
                 InitErrorDetails(type=item["type"], loc=item["loc"], input=item["input"], ctx=item.get("ctx", {}))
                 for item in error.errors(include_url=False)
             ]
-        except ValueError as error:
-            problems.append(_problem(key, given[key], "told", f": {str(error).rstrip('.')}."))
+    problems += _refused_changes(published, changes)
     if problems:
         refusal = ValidationError.from_exception_data("augmentation", problems)
         raise refusal
-    varied(published, changes)
     return changes
+
+
+def _refused_changes(published: Any, changes: dict[str, Any]) -> list[InitErrorDetails]:
+    # What the dataclass refuses: the changes that it would refuse alone, else the last of them.
+    together = _refusal(published, changes)
+    if together is None:
+        return []
+    alone = {key: _refusal(published, {key: value}) for key, value in changes.items()}
+    told = {key: message for key, message in alone.items() if message is not None} or {[*changes][-1]: together}
+    return [_problem(key, changes[key], "told", message) for key, message in told.items()]
+
+
+def _refusal(published: Any, changes: dict[str, Any]) -> str | None:
+    try:
+        varied(published, changes)
+    except ValueError as error:
+        return f": {str(error).rstrip('.')}."
+    return None
 
 
 def unknown_key(key: str, legal: Iterable[str], *, otherwise: str = "") -> str:
