@@ -62,6 +62,8 @@ def test_output_stride(stride: int, side: int) -> None:
     with torch.no_grad():
         assert network.backbone(IMAGES)["out"].shape == (1, 512, side, side)
         assert network(IMAGES)["out"].shape == (1, 3, 64, 64)
+    rates = [conv.dilation[0] for conv in network.classifier[0].modules() if getattr(conv, "kernel_size", 0) == (3, 3)]
+    assert rates == [12 * 8 // stride, 24 * 8 // stride, 36 * 8 // stride]
 
 
 def test_it_is_cut_into_blocks_that_equal_it() -> None:

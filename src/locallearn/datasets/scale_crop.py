@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from locallearn.datasets.samples import SampleTransform
-from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError, listed
 
 if TYPE_CHECKING:
     from locallearn.datasets.samples import Transform
+    from locallearn.datasets.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,3 @@ class ScaleCrop(SampleTransform):
         from locallearn.datasets.pixel_transforms import Resized
 
         return Resized(self.size, spec.mean, spec.std)
-
-    def described(self, spec: DatasetSpec) -> DatasetSpec:
-        """The data set as it is with these crops.
-
-        Args:
-            spec: The data set.
-
-        Returns:
-            A description with this augmentation and its crop as `shape`.
-        """
-        return replace(spec, augmentation=self, shape=(spec.shape[0], *self.crop))

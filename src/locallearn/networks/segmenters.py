@@ -18,6 +18,8 @@ from locallearn.networks.backbone_weights import SUFFIX, load_backbone
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 _BUILDERS = {"resnet50": deeplabv3_resnet50, "resnet101": deeplabv3_resnet101}
+_RATES = (12, 24, 36)
+"""Of the pyramid, at output stride 8; at others they reach as far in the image."""
 _DILATED: dict[int, tuple[str, ...]] = {8: ("layer3", "layer4"), 16: ("layer4",), 32: ()}
 
 
@@ -49,8 +51,9 @@ def deeplabv3(
         InputError: An option is not one of the above, or weights do not fit.
 
     Source: L.-C. Chen et al.: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017; torchvision.
-    Departures: torchvision's pyramid (256 channels, rates 12, 24, 36), where the released code of InfoPro has
-        mmsegmentation's (512 channels) on ResNetV1c. Both convolutions of a basic block are dilated.
+    Departures: torchvision's pyramid (256 channels; rates 12, 24, 36, halved at output stride 16 as the paper does),
+        where the released code of InfoPro has mmsegmentation's (512 channels) on ResNetV1c. Both convolutions of a
+        basic block are dilated.
     """
     _check(backbone, output_stride, weights)
     if weights is not None:
@@ -62,7 +65,8 @@ def deeplabv3(
     dilate(resnet, _DILATED[output_stride])
     layers = {"layer3": "aux", "layer4": "out"} if aux else {"layer4": "out"}
     width = resnet.fc.in_features
-    classifier, auxiliary = DeepLabHead(width, num_classes), FCNHead(width // 2, num_classes) if aux else None
+    classifier = DeepLabHead(width, num_classes, [rate * 8 // output_stride for rate in _RATES])
+    auxiliary = FCNHead(width // 2, num_classes) if aux else None
     return DeepLabV3(IntermediateLayerGetter(resnet, layers), classifier, auxiliary)
 
 
