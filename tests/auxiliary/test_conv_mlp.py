@@ -55,6 +55,17 @@ def test_sizes_after_the_pools(form: ConvMLPForm, side: int, first: tuple[int, i
     assert head(torch.randn(3, 8, side, side)).shape == (3, 10)
 
 
+@pytest.mark.parametrize(
+    ("shape", "first"), [((64, 224, 224), 56), ((256, 56, 56), 14), ((512, 28, 28), 7), ((512, 14, 14), 4)]
+)
+def test_the_authors_head_for_vgg13_on_imagenet(shape: tuple[int, int, int], first: int) -> None:
+    head, width = ConvMLP(shape, 1000, AUTHORS), shape[0]
+    assert (head.first_size, head.second_size) == ((first, first), (2, 2))
+    assert [layer.linear.out_features for layer in head.hidden] == [4 * width] * 3
+    convolutions, hidden = 3 * (width * width + 2 * width), 3 * (16 * width * width + 12 * width)
+    assert count(head) == convolutions + hidden + 4000 * width + 1000
+
+
 @pytest.mark.parametrize("form", [AUGLOCAL, AUTHORS, MLAAN, MAN])
 def test_equals_the_plain_form_and_so_do_its_gradients(form: ConvMLPForm) -> None:
     torch.manual_seed(0)

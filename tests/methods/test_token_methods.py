@@ -10,8 +10,10 @@ from torch import nn
 
 import locallearn as ll
 from locallearn.auxiliary import TokenMap, TokenVector, UpsamplingDecoder
+from locallearn.engine.grouped_heads import equal_runs
 
 SIDE, WIDTH = 32, 12
+GROUPED = ll.Execution(group_heads=True)
 
 
 @functools.cache
@@ -100,6 +102,19 @@ def test_the_bias_of_man_is_one_number_per_feature():
     with torch.no_grad():
         layer.vector.copy_(torch.arange(WIDTH))
     torch.testing.assert_close(layer(tokens) - before, torch.arange(WIDTH).expand(2, 5, WIDTH).float())
+
+
+def test_heads_on_tokens_still_run_together():
+    model = model_of(ll.DGL(), timm_blocks())
+    shapes = [model.partition.infos[window.stop - 1].out_shape for window in model.windows]
+    assert shapes[:3] == [(5, 192)] * 3 and equal_runs(list(model.objectives), shapes) == [range(3)]
+    losses = []
+    for objectives in (model, ll.LocalModel(model.partition, ll.DGL(), ll.Classification(3), execution=GROUPED)):
+        objectives.objectives.load_state_dict(model.objectives.state_dict())
+        torch.manual_seed(1)
+        outputs = objectives.local_backward(torch.rand(3, 3, SIDE, SIDE), torch.tensor([0, 1, 2]))
+        losses.append([output.loss for output in outputs])
+    torch.testing.assert_close(*losses)
 
 
 def test_images_are_restored_from_the_patches():

@@ -30,7 +30,11 @@ def refusal(path: str, value: Any) -> str:
         ("epochs", 1, "epochs is not a key of this section. Did you mean 'training.epochs'?"),
         ("num_block", 1, "num_block is not a key of this section. Did you mean 'partition.num_blocks'?"),
         ("training.schedule.warmup", 1, "training.schedule.warmup is not a key"),
-        ("method.haed", "x", "method.haed is not a key of this section. Did you mean 'head'? The keys there are tokens, "),
+        (
+            "method.haed",
+            "x",
+            "method.haed is not a key of this section. Did you mean 'head'? The keys there are tokens, head.",
+        ),
         ("method.head", "autors", "Did you mean 'authors'?"),
         ("method.head", "x", "method.head = 'x' must be 'auglocal',"),
         ("method.name", "dlg", "method.name: There is no method 'dlg'. Did you mean 'dgl'?"),

@@ -128,7 +128,7 @@ def method(name: str, **fields: Any) -> Method:
 
     Example:
         >>> method("dgl+man", momentum=0.99, base={"head": "man"}).base
-        DGL(head='man')
+        DGL(tokens='mean', head='man')
     """
     return _built(name, named_method(name), fields)
 
