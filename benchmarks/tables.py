@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import statistics
+import string
 import sys
 import tomllib
 from collections.abc import Callable
@@ -261,6 +262,34 @@ def training() -> str:
     )
 
 
+def networks() -> str:
+    """Every network under every method.
+
+    Returns:
+        Markdown: blocks of each cell that trains, a letter for each refusal, and what the letters stand for.
+    """
+    if not (RESULTS / "networks.json").exists():
+        return "Not measured yet."
+    found = result("networks")["rows"]
+    columns = list(dict.fromkeys(row["method"] for row in found))
+    reasons: dict[str, str] = {}
+    cells: dict[str, dict[str, str]] = {}
+    for row in found:
+        text = str(row["blocks"])
+        if row["outcome"] != "trains":
+            text = reasons.setdefault(_shortened(row["reason"]), string.ascii_lowercase[len(reasons)])
+            text = f"fails ({text})" if row["outcome"] == "fails" else text
+        cells.setdefault(row["network"], {})[row["method"]] = text
+    table = markdown(["network", *columns], [[name, *map(of.__getitem__, columns)] for name, of in cells.items()])
+    return "\n\n".join([table, *(f"{letter}: {reason}" for reason, letter in reasons.items())])
+
+
+def _shortened(reason: str) -> str:
+    """A refusal without its numbers, so that equal ones meet, 200 letters at most."""
+    whole = re.sub(r"\(\d+(, \d+)*,?\)", "(...)", " ".join(reason.split()))
+    return whole if len(whole) <= 200 else whole[:200].rpartition(" ")[0] + " ..."
+
+
 def methods() -> str:
     """The methods with their first sentences and files.
 
@@ -288,6 +317,7 @@ SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
         "official": official,
         "savings": savings,
         "windows": windows,
+        "networks": networks,
         "training": training,
         "learning_check": partial(learned, "learning_check"),
         "precision": precision,
