@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from datasets.photographs import WNIDS, write_folders
 from datasets.test_imagenet import NAMES, write_parquet
+from locallearn.datasets import parquet_samples
 from locallearn.errors import InputError, TrainingStopped
 from locallearn.recipes.recipe import Recipe
 from locallearn.training import train
@@ -34,6 +35,10 @@ def made(data: Path, **training: object) -> Recipe:
     )
 
 
+def with_workers(made: Recipe, workers: int) -> Recipe:
+    return made.model_copy(update={"dataset": made.dataset.model_copy(update={"workers": workers})})
+
+
 def last_record(run: Path) -> dict[str, float]:
     return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
 
@@ -51,22 +56,26 @@ def test_killed_mid_epoch_and_resumed_with_other_workers_is_bit_identical(
 ) -> None:
     straight = made(folders)
     train(straight, tmp_path / "straight")
-    with_workers = straight.dataset.model_copy(update={"workers": workers})
-    stopped = straight.model_copy(update={"dataset": with_workers})
+    stopped = with_workers(straight, workers)
     run = tmp_path / "run"
     assert in_child(lambda: train(stopped, run, progress=SignalAt(7, signal.SIGKILL))) == -signal.SIGKILL
     train(stopped, run, resume=True)
     assert_same(run, tmp_path / "straight")
 
 
-def test_parquet_and_folders_of_the_same_images_train_alike(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*too many to keep")
+@pytest.mark.parametrize("limit", [0, parquet_samples.IN_MEMORY_BYTES])
+def test_parquet_and_folders_of_the_same_images_train_alike(
+    tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_samples, "IN_MEMORY_BYTES", limit)
     order = sorted(range(12), key=lambda index: (index % 3, f"{index}.JPEG"))
     write_folders(tmp_path / "folders", train=12, test=6)
     write_parquet(tmp_path / "parquet" / "train.parquet", order)
     write_parquet(tmp_path / "parquet" / "validation.parquet", sorted(range(6), key=lambda index: (index % 3, index)))
     found = []
     for kind in ("folders", "parquet"):
-        train(made(tmp_path / kind, epochs=2, batch_size=6), tmp_path / f"run-{kind}")
+        train(with_workers(made(tmp_path / kind, epochs=2, batch_size=6), 2), tmp_path / f"run-{kind}")
         network = convolutions(3)
         classes = load_network(network, tmp_path / f"run-{kind}" / "network.safetensors")
         found.append((network.state_dict(), classes))
