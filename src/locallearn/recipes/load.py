@@ -142,8 +142,7 @@ def _without_none(tables: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _files() -> tuple[str, ...]:
     files = resources.files("locallearn.recipes").iterdir()
-    found = (file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
-    return tuple(name for name in found if f"{name}.toml" != published.FILE)
+    return tuple(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def _text(recipe: str | Path) -> str:

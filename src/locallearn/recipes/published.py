@@ -1,17 +1,22 @@
-"""The papers' runs by name, expanded from the one table `published.toml`.
+"""The papers' runs by name, expanded from the tables in `papers/*.toml`.
 
 Names read `DATASET_NETWORK_kK_METHOD_VARIANT`, for instance `svhn_resnet110_k55_dgl+mlaan`:
 
-* data sets `cifar10`, `svhn`, `stl10`; networks `resnet32` (K = 8, 16) and `resnet110` (K = 32, 55); InfoPro's own rows
-  have K = 2, 3, 4, 8, 16. K is the paper's; a run of back-propagation has none. Where K is left out it is the network's
-  largest: `cifar10_resnet32_dgl` stands for `cifar10_resnet32_k16_dgl`.
+* K is the paper's; a run of back-propagation has none. Where K is left out it is the largest there is:
+  `cifar10_resnet32_dgl` stands for `cifar10_resnet32_k16_dgl`.
+* data sets and networks: `cifar10`, `svhn`, `stl10` with `resnet32` (K = 8, 16), `resnet110` (K = 32, 55; InfoPro's own
+  rows have K = 2, 3, 4, 8, 16) and `vgg19`; `cifar10` with `mobilenetv2`, `efficientnetb0`, `regnetx400mf`, `vitb16`;
+  `imagenet` with `resnet34`, `resnet101`, `resnet152`, `resnext101`, `vgg13`; `cityscapes` with `deeplabv3r101`; `coco`
+  with `maskrcnnr34`.
 * methods `backprop`; `predsim`, `dgl`, `infopro`, each also with `+man`; `dgl+mlaan`, `infopro+mlaan`, `mlaan`;
   `auglocal`, `infopro+auglocal`.
-* variants: `checkpoint` and `160epochs` of `backprop`; `m0.999`, `m0.998`, `m0.99`, `averaging`, `parameters` of MAN;
-  `multilaminar`, `leap`, `300epochs` of MLAAN; `contrast`, `softmax`, `balanced` (InfoPro*) of InfoPro's authors, who
-  train for 160 epochs; of AugLocal the paper's depth `d2` to `d9`, its pyramid `t1` to `t0.6` where it is not 0.5, and
-  the ladder `repeat2s2`, `repeat2`, `repeat1s2_repeat2s2`, `repeat1s2_repeat2`, `conv3x3` (s2: with halving); and
-  `matched`, a baseline whose heads are scaled to AugLocal's operations.
+* variants: `checkpoint`, `150epochs`, `160epochs` and `200epochs` of `backprop`; `batch1024`, `batch512`, `batch256` and
+  `batch12` where papers print the same run with other batches; `crop640x1280` of Cityscapes; `m0.999`, `m0.998`,
+  `m0.99`, `averaging`, `parameters` of MAN; `multilaminar`, `leap`, `300epochs` of MLAAN; `contrast`, `softmax`,
+  `balanced` (InfoPro*) of InfoPro's authors, who train for 160 epochs; of AugLocal the paper's depth `d2` to `d9`, its
+  pyramid `t1` to `t0.6` where it is not 0.5, and the ladder `repeat2s2`, `repeat2`, `repeat1s2_repeat2s2`,
+  `repeat1s2_repeat2`, `conv3x3` (s2: with halving); `matched`, a baseline whose heads are scaled to AugLocal's
+  operations; and `auglocalbackbone`, a detector whose backbone AugLocal trained.
 """
 
 from __future__ import annotations
@@ -23,9 +28,27 @@ from typing import Any, NamedTuple
 
 from locallearn.methods.infopro import PUBLISHED_WEIGHTS
 
-FILE = "published.toml"
-UNITS = {"test_error": "%", "memory": "GB", "forward_flops": "GFLOP", "time_overhead": "%"}
-LARGEST = {"resnet32": "k16", "resnet110": "k55"}
+FOLDER = "papers"
+UNITS = {
+    "test_error": "%",
+    "test_top5_error": "%",
+    "mean_iou": "%",
+    "mean_iou_multi_scale": "%",
+    "mean_iou_multi_scale_flip": "%",
+    "box_ap": "%",
+    "box_ap50": "%",
+    "box_ap75": "%",
+    "mask_ap": "%",
+    "mask_ap50": "%",
+    "mask_ap75": "%",
+    "stl10_accuracy": "%",
+    "memory": "GB",
+    "forward_flops": "GFLOP",
+    "time_overhead": "%",
+}
+"""What papers print, each with its unit; `stl10_accuracy` is that of a network trained on CIFAR-10."""
+HEADLINES = ("test_error", "mean_iou", "box_ap")
+"""What a run is judged by, and set beside back-propagation's."""
 
 
 class Name(NamedTuple):
@@ -56,6 +79,7 @@ class Name(NamedTuple):
         }
 
 
+@functools.cache
 def parsed(name: str) -> Name:
     """A recipe's name taken apart.
 
@@ -76,7 +100,7 @@ def names() -> tuple[str, ...]:
     Returns:
         Their names in the order of the tables.
     """
-    return tuple(_cells())
+    return tuple(_runs())
 
 
 def resolved(name: str) -> str | None:
@@ -86,13 +110,9 @@ def resolved(name: str) -> str | None:
         name: A name of `names()`, perhaps without its K.
 
     Returns:
-        The name of `names()`, with the network's largest K where K is left out; None if there is no such run.
+        The name of `names()`, with the largest K there is where K is left out; None if there is no such run.
     """
-    if name in _cells():
-        return name
-    dataset, network, method = (*name.split("_", 2), "", "")[:3]
-    full = f"{dataset}_{network}_{LARGEST.get(network, '')}_{method}"
-    return full if full in _cells() else None
+    return name if name in _runs() else _without_blocks().get(name)
 
 
 def title(name: str) -> str:
@@ -104,7 +124,7 @@ def title(name: str) -> str:
     Returns:
         Data set, network, K, method and variant in words.
     """
-    return ", ".join(rule["title"] for rule in _rules(parsed(name)) if "title" in rule)
+    return ", ".join(rule["title"] for rule in _rules(name) if "title" in rule)
 
 
 def summary(name: str) -> str:
@@ -114,9 +134,12 @@ def summary(name: str) -> str:
         name: A name of `names()`.
 
     Returns:
-        Its title and the first number printed for it, the error where there is one.
+        Its title and the first number printed for it, what it is judged by where that is printed.
     """
-    first = min(_cells()[name], key=lambda number: number["name"] != "test_error")
+    printed = _runs()[name].numbers
+    if not printed:
+        return f"{title(name)}: no number printed"
+    first = min(printed, key=lambda number: number["name"] not in HEADLINES)
     return f"{title(name)}: {first['value']:.2f} {first['unit']}"
 
 
@@ -127,21 +150,21 @@ def numbers(name: str) -> list[dict[str, Any]]:
         name: A name of `names()`.
 
     Returns:
-        Tables as `locallearn.recipes.recipe.Published` has them; first the run's own, then back-propagation's error
-        wherever the same paper prints it.
+        Tables as `locallearn.recipes.recipe.Published` has them; first the run's own, then what back-propagation is
+        judged by wherever the same paper prints it.
     """
-    own = _cells()[name]
+    own = _runs()[name].numbers
     parts = parsed(name)
     found = list(own)
     if parts.method != "backprop":
         papers = {number["paper"] for number in own}
-        for other in _cells():
+        for other in _runs():
             there = parsed(other)
             if there[:2] == parts[:2] and there.method == "backprop" and there.variant != "checkpoint":
                 found += [
-                    number | {"name": "backprop_test_error"}
-                    for number in _cells()[other]
-                    if number["name"] == "test_error" and number["paper"] in papers
+                    number | {"name": f"backprop_{number['name']}"}
+                    for number in _runs()[other].numbers
+                    if number["name"] in HEADLINES and number["paper"] in papers
                 ]
     return _joined(found)
 
@@ -155,42 +178,48 @@ def tables(name: str) -> dict[str, Any]:
     Returns:
         Nested dictionaries as read from TOML, unchecked.
     """
-    parts, rules = parsed(name), _rules(parsed(name))
+    rules = _rules(name)
     recipe: dict[str, Any] = {}
     for rule in rules:
         recipe = _laid_over(recipe, rule.get("set", {}))
     if any("weights" in rule for rule in rules):
+        parts = parsed(name)
         key = (parts.network, parts.dataset, recipe["partition"]["num_blocks"], recipe["partition"]["preset"])
         recipe = _laid_over(recipe, {"method": PUBLISHED_WEIGHTS[key]})
-    own = numbers(name)
-    runs = [number["runs"] for number in _cells()[name] if "runs" in number]
-    guessed = [sentence for rule in rules for sentence in rule.get("guessed", [])]
-    papers = dict.fromkeys(number["paper"] for number in own)
-    sources = [f"{paper}: {file_contents()['papers'][paper]}." for paper in papers]
+    own, guessed, seeds = numbers(name), [text for rule in rules for text in rule.get("guessed", [])], 1
+    runs = [number["runs"] for number in _runs()[name].numbers if "runs" in number]
+    if runs:
+        seeds = runs[0]
+    else:
+        guessed.append(_common()["runs_not_stated" if own else "numbers_not_printed"])
+    papers = dict.fromkeys([*_runs()[name].papers, *(number["paper"] for number in own)])
+    sources = [f"{paper}: {_common()['papers'][paper]}." for paper in papers]
     return {
         "title": title(name),
         "source": " ".join([*sources, *(rule["source"] for rule in rules if "source" in rule)]),
-        "guessed": guessed + ([] if runs else [file_contents()["runs_not_stated"]]),
-        "seeds": runs[0] if runs else 1,
+        "guessed": guessed,
+        "seeds": seeds,
         "published": own,
     } | recipe
 
 
 @functools.cache
-def file_contents() -> dict[str, Any]:
-    """The table as it stands in its file.
+def files() -> dict[str, dict[str, Any]]:
+    """The files of tables as they stand.
 
     Returns:
-        `papers`, `table` and `rule`.
+        `table`, `settings` and `rule` of each by its name, and what all have in common by the name `common`.
     """
-    return tomllib.loads((resources.files("locallearn.recipes") / FILE).read_text(encoding="utf-8"))
+    folder = resources.files("locallearn.recipes") / FOLDER
+    found = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8")) for file in found}
 
 
 def belongs(rule: dict[str, Any], facets: dict[str, set[str]]) -> bool:
-    """Whether a rule belongs to a recipe.
+    """Whether a rule belongs to a recipe of its file.
 
     Args:
-        rule: One of the table's.
+        rule: One of the file's.
         facets: Those of the recipe's name.
 
     Returns:
@@ -200,32 +229,62 @@ def belongs(rule: dict[str, Any], facets: dict[str, set[str]]) -> bool:
     return all(facets[key] & values for key, values in wanted.items())
 
 
+class _Run(NamedTuple):
+    file: str
+    papers: list[str]
+    numbers: list[dict[str, Any]]
+
+
+def _common() -> dict[str, Any]:
+    return files()["common"]
+
+
 @functools.cache
-def _cells() -> dict[str, list[dict[str, Any]]]:
-    # Every printed number by recipe, in the order of the tables.
-    found: dict[str, list[dict[str, Any]]] = {}
-    for table in file_contents()["table"]:
-        accuracy = table["quantity"] == "test_accuracy"
-        quantity = "test_error" if accuracy else table["quantity"]
-        for row, cells in table["rows"].items():
-            for column, cell in zip(table["columns"], cells, strict=True):
-                value, *deviation = cell if isinstance(cell, list) else [cell]
-                number = {
-                    "name": quantity,
-                    "value": round(100 - value, 2) if accuracy else float(value),
-                    "unit": UNITS[quantity],
-                    "paper": table["paper"],
-                    "where": table["where"],
-                }
-                number |= {"deviation": float(deviation[0])} if deviation else {}
-                number |= {"runs": table["runs"]} if "runs" in table else {}
-                found.setdefault(f"{table['dataset']}_{column}_{row}", []).append(number)
+def _runs() -> dict[str, _Run]:
+    # Every run with its printed numbers, in the order of the tables.
+    found: dict[str, _Run] = {}
+    for file, contents in files().items():
+        for table in contents.get("table", []):
+            for row, cells in table["rows"].items():
+                for column, cell in zip(table["columns"], cells, strict=True):
+                    run = found.setdefault(f"{table['dataset']}_{column}_{row}", _Run(file, [], []))
+                    run.papers.append(table["paper"])
+                    run.numbers.append(_number(table, cell))
+        for settings in contents.get("settings", []):
+            for column in settings["columns"]:
+                for row in settings["rows"]:
+                    run = found.setdefault(f"{settings['dataset']}_{column}_{row}", _Run(file, [], []))
+                    run.papers.append(settings["paper"])
     return found
 
 
-def _rules(name: Name) -> list[dict[str, Any]]:
-    facets = name.facets
-    return [rule for rule in file_contents()["rule"] if belongs(rule, facets)]
+@functools.cache
+def _without_blocks() -> dict[str, str]:
+    largest: dict[str, str] = {}
+    for name in sorted(_runs(), key=lambda name: int(parsed(name).blocks[1:] or 0)):
+        parts = parsed(name)
+        largest["_".join(part for part in parts._replace(blocks="") if part)] = name
+    return largest
+
+
+def _number(table: dict[str, Any], cell: float | list[float]) -> dict[str, Any]:
+    value, *deviation = cell if isinstance(cell, list) else [cell]
+    accuracy = table["quantity"] == "test_accuracy"
+    quantity = "test_error" if accuracy else table["quantity"]
+    number = {
+        "name": quantity,
+        "value": round(100 - value, 2) if accuracy else float(value),
+        "unit": UNITS[quantity],
+        "paper": table["paper"],
+        "where": table["where"],
+    }
+    number |= {"deviation": float(deviation[0])} if deviation else {}
+    return number | ({"runs": table["runs"]} if "runs" in table else {})
+
+
+def _rules(name: str) -> list[dict[str, Any]]:
+    facets = parsed(name).facets
+    return [rule for rule in files()[_runs()[name].file]["rule"] if belongs(rule, facets)]
 
 
 def _joined(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
