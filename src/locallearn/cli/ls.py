@@ -15,14 +15,14 @@ from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError
 from locallearn.methods import METHODS, PRESETS
-from locallearn.recipes import names, summary
+from locallearn.recipes import groups, names, summary
 
 Kind = Literal["methods", "networks", "datasets", "recipes"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ls:
-    """List what there is by name.
+    """List what there is by name; `ls recipes` alone lists the recipes by data set and network.
 
     Args:
         kind: What to list.
@@ -59,7 +59,11 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(
             f"None of the {len(found)} {options.kind} has {wanted} in its name; use fewer or shorter words."
         )
-    print_rows(rows, form=options.format)
+    if options.kind == "recipes" and not options.words and options.format == "table":
+        print_rows([{"names begin with": name, "recipes": line} for name, line in groups().items()])
+        print("`locallearn ls recipes WORD ...` lists those whose names hold every word.")
+    else:
+        print_rows(rows, form=options.format)
     if options.json:
         print(json.dumps({options.kind: rows}))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from locallearn.recipes.load import checked, dumped, known, load, names, read, save, summary
+from locallearn.recipes.load import checked, dumped, groups, known, load, names, read, save, summary
 from locallearn.recipes.recipe import Published, Recipe
 from locallearn.recipes.stored import differences
 
@@ -12,6 +12,7 @@ __all__ = [
     "checked",
     "differences",
     "dumped",
+    "groups",
     "known",
     "load",
     "names",

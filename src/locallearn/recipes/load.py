@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -26,6 +27,18 @@ def names() -> list[str]:
         Their names in alphabetical order: the files of this folder, and the runs of the papers (`recipes.published`).
     """
     return sorted([*_files(), *published.names()])
+
+
+def groups() -> dict[str, str]:
+    """The recipes by data set and network.
+
+    Returns:
+        What the names of a group begin with, and a line on it: what its titles have in common, and how many they are.
+    """
+    members: dict[str, list[str]] = {}
+    for name in names():
+        members.setdefault("_".join(name.split("_")[:2]), []).append(name)
+    return {group: _line_on(group, found) for group, found in members.items()}
 
 
 def known(recipe: str) -> bool:
@@ -131,6 +144,13 @@ def save(recipe: Recipe, path: Path) -> None:
         OSError: The file cannot be written.
     """
     atomic_file.write(path, dumped(recipe).encode())
+
+
+def _line_on(group: str, members: list[str]) -> str:
+    if members == [group]:
+        return summary(group)
+    common = os.path.commonprefix([published.title(name).split(", ") for name in members])
+    return f"{', '.join(common)}: {len(members)} recipes"
 
 
 def _without_none(tables: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ Names read `DATASET_NETWORK_kK_METHOD_VARIANT`, for instance `svhn_resnet110_k55
   with `maskrcnnr34`.
 * methods `backprop`; `predsim`, `dgl`, `infopro`, each also with `+man`; `dgl+mlaan`, `infopro+mlaan`, `mlaan`;
   `auglocal`, `infopro+auglocal`.
-* variants: `checkpoint`, `150epochs`, `160epochs` and `200epochs` of `backprop`; `batch1024`, `batch512`, `batch256` and
+* variants: `checkpoint`, `150epochs`, `160epochs` and `200epochs` of `backprop`; `batch1024`, `batch512`, `batch256`,
   `batch12` where papers print the same run with other batches; `crop640x1280` of Cityscapes; `m0.999`, `m0.998`,
   `m0.99`, `averaging`, `parameters` of MAN; `multilaminar`, `leap`, `300epochs` of MLAAN; `contrast`, `softmax`,
   `balanced` (InfoPro*) of InfoPro's authors, who train for 160 epochs; of AugLocal the paper's depth `d2` to `d9`, its
