@@ -34,6 +34,16 @@ def test_ls_in_every_format(form: str, capsys: pytest.CaptureFixture[str]):
     assert "digits" in capsys.readouterr().out
 
 
+def test_ls_recipes_alone_counts_them_by_data_set_and_network(capsys: pytest.CaptureFixture[str]):
+    assert main(["ls", "recipes"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    groups = {"_".join(name.split("_")[:2]) for name in names()}
+    assert len(shown) < len(groups) + 8 and "ls recipes WORD" in shown[-1]
+    assert all(any(group in line.split() for line in shown) for group in groups)
+    expected = sum(name.startswith("stl10_resnet32_") for name in names())
+    assert any("stl10_resnet32" in line and f"STL-10, ResNet-32: {expected} recipes" in line for line in shown)
+
+
 def test_ls_of_what_there_is_not(capsys: pytest.CaptureFixture[str]):
     assert main(["ls", "method"]) == 2
     assert "'methods'" in capsys.readouterr().err
@@ -48,9 +58,9 @@ def test_ls_keeps_the_names_that_hold_every_word(words: list[str], capsys: pytes
 
 
 def test_ls_of_a_word_that_no_name_holds(capsys: pytest.CaptureFixture[str]):
-    assert main(["ls", "recipes", "svhn", "imagenet"]) == 2
+    assert main(["ls", "recipes", "svhn", "resnet34"]) == 2
     shown = capsys.readouterr()
-    assert "None of the" in shown.err and "'svhn' and 'imagenet'" in shown.err and not shown.out
+    assert "None of the" in shown.err and "'svhn' and 'resnet34'" in shown.err and not shown.out
 
 
 def test_show_sets_contradicting_numbers_side_by_side(capsys: pytest.CaptureFixture[str]):
