@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import itertools
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -149,7 +149,8 @@ def save(recipe: Recipe, path: Path) -> None:
 def _line_on(group: str, members: list[str]) -> str:
     if members == [group]:
         return summary(group)
-    common = os.path.commonprefix([published.title(name).split(", ") for name in members])
+    titles = zip(*(published.title(name).split(", ") for name in members), strict=False)
+    common = [words[0] for words in itertools.takewhile(lambda words: len(set(words)) == 1, titles)]
     return f"{', '.join(common)}: {len(members)} recipes"
 
 
