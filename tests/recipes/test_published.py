@@ -258,7 +258,7 @@ def test_every_number_is_the_papers_and_none_is_missing(recipes: dict[str, Recip
 
 
 def test_names_are_unique_typable_and_listed(recipes: dict[str, Recipe]):
-    assert len(set(names())) == len(names()) and {*published.names(), "digits"} == set(names())
+    assert len(set(names())) == len(names()) and {*published.names(), "digits"} <= set(names())
     assert all(re.fullmatch(r"[a-z0-9]+_resnet(32|110)(_k\d+)?_[a-z+]+(_[a-z0-9.]+)*", name) for name in recipes)
     assert len({recipe.title for recipe in recipes.values()}) == len(recipes)
     example = {

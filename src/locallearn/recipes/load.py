@@ -30,15 +30,17 @@ def names() -> list[str]:
 
 
 def groups() -> dict[str, str]:
-    """The recipes by data set and network.
+    """The papers' runs by data set and network, and the other recipes one by one.
 
     Returns:
         What the names of a group begin with, and a line on it: what its titles have in common, and how many they are.
     """
-    members: dict[str, list[str]] = {}
-    for name in names():
-        members.setdefault("_".join(name.split("_")[:2]), []).append(name)
-    return {group: _line_on(group, found) for group, found in members.items()}
+    found: dict[str, list[str]] = {}
+    for name in published.names():
+        found.setdefault("_".join(name.split("_")[:2]), []).append(name)
+    own = {name: summary(name) for name in _files()}
+    lines = own | {group: _in_common(members) for group, members in found.items()}
+    return dict(sorted(lines.items()))
 
 
 def known(recipe: str) -> bool:
@@ -146,12 +148,10 @@ def save(recipe: Recipe, path: Path) -> None:
     atomic_file.write(path, dumped(recipe).encode())
 
 
-def _line_on(group: str, members: list[str]) -> str:
-    if members == [group]:
-        return summary(group)
-    titles = zip(*(published.title(name).split(", ") for name in members), strict=False)
+def _in_common(published_names: list[str]) -> str:
+    titles = zip(*(published.title(name).split(", ") for name in published_names), strict=False)
     common = [words[0] for words in itertools.takewhile(lambda words: len(set(words)) == 1, titles)]
-    return f"{', '.join(common)}: {len(members)} recipes"
+    return f"{', '.join(common)}: {len(published_names)} recipes"
 
 
 def _without_none(tables: dict[str, Any]) -> dict[str, Any]:
