@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from locallearn.datasets import load
+from locallearn.datasets import load, registry
+from training import tiny_maps as maps_module
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -15,6 +16,15 @@ def loaded():
     load("digits")
     parameter = torch.zeros(1, requires_grad=True)
     torch.optim.SGD([parameter], lr=0.1).step()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tiny_maps():
+    """A data set of samples under the name `tiny_maps`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.MODULES, "tiny_maps", maps_module)
+        patch.setitem(registry.SPECS, "tiny_maps", maps_module.SPEC)
+        yield
 
 
 @pytest.fixture(autouse=True)

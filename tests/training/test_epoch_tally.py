@@ -45,3 +45,24 @@ def test_the_state_goes_on():
     for both in (tally, other):
         both.add(outputs(0.9), TARGETS)
     assert tally.blocks() == other.blocks()
+
+
+class Partly(Classification):
+    """Counts the targets that are not 0."""
+
+    def hits(self, logits, targets):
+        return ((logits.argmax(1) == targets) & (targets > 0)).sum(), (targets > 0).sum()
+
+
+class Never(Classification):
+    def hits(self, logits, targets):
+        return None
+
+
+def test_the_task_says_what_is_counted():
+    tally, silent = (EpochTally(WINDOWS, task(2), torch.device("cpu")) for task in (Partly, Never))
+    for each in (tally, silent):
+        each.add(outputs(1.0), TARGETS)
+        each.add(outputs(1.0), TARGETS)
+    assert tally.blocks()[1]["accuracy"] == pytest.approx(100 * 2 / 3)
+    assert [block["accuracy"] for block in silent.blocks()] == [None, None]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from locallearn.training.progress import Bar, Lines, Silent, for_stream
+from locallearn.training.progress import Bar, Lines, Silent, epoch_line, for_stream
 
 RECORD = {
     "epoch": 3,
@@ -36,6 +36,11 @@ def test_a_line_for_each_epoch_elsewhere():
         "epoch 3/7, loss 0.2500, train 50.00 %, test 12.35 %",
         "[note]",
     ]
+
+
+def test_another_score_is_named():
+    record = RECORD | {"score": "mean_iou", "validation_mean_iou": None, "test_mean_iou": 33.0}
+    assert epoch_line(record, 7) == "epoch 3/7, loss 0.2500, train accuracy 50.00 %, test mean iou 33.00 %"
 
 
 def test_a_bar_on_a_terminal():

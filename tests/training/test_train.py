@@ -90,6 +90,21 @@ def test_held_out_images_choose_the_epoch_and_the_test_set_never_does():
     assert (found["best_test_epoch"], found["best_test_error"], found["test_error"]) == (4, 10.0, 42.0)
 
 
+def test_other_scores_are_told_by_their_own_name():
+    records = [
+        {"epoch": e, "validation_iou": v, "test_iou": t, "test_x": e} for e, v, t in ((1, 3.0, 5.0), (2, 4.0, 2.0))
+    ]
+    assert results(records, "iou") == {
+        "test_iou": 2.0,
+        "test_x": 2,
+        "best_test_iou": 5.0,
+        "best_test_epoch": 1,
+        "best_validation_iou": 4.0,
+        "best_validation_epoch": 2,
+        "test_iou_at_best_validation": 2.0,
+    }
+
+
 def test_without_held_out_images_no_epoch_is_chosen():
     found = results(epochs((None, 60.0), (None, 50.0)))
     assert (found["test_error"], found["best_test_error"], found["best_test_epoch"]) == (50.0, 40.0, 1)

@@ -74,7 +74,7 @@ def recipe(*, network="convolutions", method=None, dataset=None, training=None, 
             "device": device,
             "dataset": {"name": "digits", "augmentation": {"pad": 1, "padding": "zeros", "flip": True}}
             | (dataset or {}),
-            "network": {"name": f"training.tiny_runs:{network}"},
+            "network": {"name": f"training.tiny_runs:{network}"} if isinstance(network, str) else network,
             "partition": {"num_blocks": 2},
             "method": method or {"name": "dgl"},
             "training": {"epochs": 2, "lr": 0.05, "batch_size": 200} | (training or {}),

@@ -40,7 +40,8 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.datasets.check import check
 
     report = check(options.name, options.data)
-    print(f"{report.name}: {report.layout or 'no known layout'} in {report.root or 'the package'}")
+    place = report.root or (f"data/{report.name}" if report.samples else "the package")
+    print(f"{report.name}: {report.layout or 'no known layout'} in {place}")
     for split, count in report.counts.items():
         classes = ", ".join(f"{name} {n}" for name, n in report.splits.get(split, {}).items())
         print(f"{split}: {count} images" + (f", {classes}" if classes else f" of {len(report.classes)} classes"))

@@ -118,7 +118,8 @@ def _costs(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
     from locallearn.training.step_cost import step_cost, time_ratios
 
     if find_spec(recipes[0].dataset.name).by_lists:
-        return [dict.fromkeys(("peak_bytes", "bytes_ratio", "time_ratio", "flops_ratio")) for _ in recipes]
+        unknown = dict.fromkeys(("peak_bytes", "bytes_ratio", "flops_ratio"))
+        return [unknown | {"time_ratio": ratio} for ratio in time_ratios(recipes)]
     reference = step_cost(by_method(recipes[0], "backprop"))
     costs = [step_cost(recipe) for recipe in recipes]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from locallearn.datasets.spec import DatasetSpec
+    from locallearn.metrics import Metric
+
 BATCH_SIZE = 500
 RunFolder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(help="Folder of a run.")]]
 
@@ -38,6 +42,8 @@ class Evaluate:
         device: Where to compute: auto, cpu, cuda, cuda:1, mps.
         batch_size: Images per batch; none takes 500, or the run's own where images are read one by one.
         workers: Processes that decode images which are read one by one; none takes the run's.
+        scales: Sizes, over the image's own, whose predictions are averaged; for segmentation, such as 0.5 0.75 1 1.25.
+        flip: Whether predictions of mirrored images are averaged in; for segmentation.
     """
 
     run: RunFolder
@@ -46,6 +52,8 @@ class Evaluate:
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     json: Json = False
 
 
@@ -77,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
     activity = f"while batches of {size} were {done}"
     with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
         result = _results(options, recipe, size, device)
-    print_rows([result])
+    print_rows([{name: value for name, value in result.items() if name != "by_class"}])
     if options.json:
         print(json.dumps(result | {"run": str(options.run)}))
     return 0
@@ -85,7 +93,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.device) -> dict[str, Any]:
     from locallearn import datasets
-    from locallearn.datasets.batching import augmented, closed_after, testing_batches
+    from locallearn.datasets.batching import augmented, closed_after, evaluation_batches
     from locallearn.tasks.named import task_of
     from locallearn.training import evaluate
 
@@ -99,13 +107,35 @@ def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.d
             "classes that it was trained on by --data."
         )
     workers = section.workers if options.workers is None else options.workers
-    batches = testing_batches(splits.test, batch_size, spec=spec, device=device, workers=workers)
+    batches = evaluation_batches(splits.test, batch_size, spec=spec, device=device, workers=workers)
+    metric = task_of(spec).metric()
     with closed_after(batches):
-        results = evaluate(network.to(device), batches, task_of(spec).metric())
-    found = {f"test_{name}": value for name, value in results.items()}
+        results = evaluate(_averaged(network, options, spec).to(device), batches, metric)
+    found: dict[str, Any] = {f"test_{name}": value for name, value in results.items()}
     if "test_accuracy" in found:
         found |= {"test_error": round(100 - found["test_accuracy"], 10)}
-    return found | {"images": batches.count}
+    return found | {"images": batches.count} | _by_class(metric, classes)
+
+
+def _averaged(network: nn.Module, options: Evaluate, spec: DatasetSpec) -> nn.Module:
+    if options.scales == (1.0,) and not options.flip:
+        return network
+    if spec.task != "segmentation":
+        raise InputError(f"--scales and --flip average maps of classes, and {spec.name} is for {spec.task}.")
+    from locallearn.tasks.multi_scale import MultiScale
+
+    return MultiScale(network, options.scales, options.flip).eval()
+
+
+def _by_class(metric: Metric, classes: Sequence[str]) -> dict[str, Any]:
+    counted = metric.by_class()
+    return {"by_class": {name: _known(values, classes) for name, values in counted.items()}} if counted else {}
+
+
+def _known(values: Sequence[float], classes: Sequence[str]) -> dict[str, float | None]:
+    # JSON has no NaN.
+    pairs = zip(classes, values, strict=True)
+    return {name: None if math.isnan(value) else value for name, value in pairs}
 
 
 def _some(classes: Sequence[str]) -> str:

@@ -70,7 +70,10 @@ def run(argv: Sequence[str]) -> int:
 def _program(run: Path, recipe: Recipe) -> bytes:
     import torch
 
-    spec = find_spec(recipe.dataset.name)
+    from locallearn.datasets.batching import augmented
+
+    section, spec = recipe.dataset, find_spec(recipe.dataset.name)
+    spec = augmented(spec, section.augmentation.over(spec.augmentation))
     network, _ = trained_network(run, recipe)
     batch = torch.export.Dim("batch", min=1)
     buffer = io.BytesIO()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locallearn.cli.flags import Json, RecipeName, parsed
+from locallearn.datasets.registry import find_spec
 from locallearn.recipes import Published, Recipe, dumped, load
 
 
@@ -33,11 +34,17 @@ def run(argv: Sequence[str]) -> int:
     guessed = [f"#   {sentence}" for sentence in recipe.guessed]
     print("\n".join([f"# {recipe.title}", f"# Source: {recipe.source or 'not stated'}"]))
     print("\n".join(["# Published:", *(published or ["#   nothing"]), "# Guessed:", *(guessed or ["#   nothing"])]))
-    print(f"# Seeds: {recipe.seeds}{'; --seeds 1 trains once.' if recipe.seeds > 1 else ''}\n")
+    print(f"# Seeds: {recipe.seeds}{'; --seeds 1 trains once.' if recipe.seeds > 1 else ''}")
+    print(f"# Images are varied by {_augmentation(recipe)}\n")
     print(dumped(recipe), end="")
     if options.json:
         print(json.dumps(recipe.model_dump(mode="json", exclude_none=True)))
     return 0
+
+
+def _augmentation(recipe: Recipe) -> str:
+    section, published = recipe.dataset.augmentation, find_spec(recipe.dataset.name).augmentation
+    return f"{section.over(published)}{', as published' if not section.options else ''}"
 
 
 def disagreement(number: Published, recipe: Recipe) -> str:

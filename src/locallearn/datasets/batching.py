@@ -99,7 +99,7 @@ def training_batches(
     return StreamedBatches(part, batch_size, transform=transform, workers=workers, as_lists=spec.by_lists, **common)
 
 
-def testing_batches(
+def evaluation_batches(
     part: ImageSet | Samples, batch_size: int, *, spec: DatasetSpec, device: torch.device, workers: int = 0
 ) -> AnyBatches:
     """Batches to test with: as they are, every one, in the set's own order.

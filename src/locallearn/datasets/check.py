@@ -123,7 +123,7 @@ def _opened(spec: DatasetSpec, folder: Path | None) -> DataReport:
     except InputError as error:
         return replace(report, problems=tuple(problems_in(error)))
     except OSError as error:
-        return replace(report, problems=(f"{folder} cannot be read: {error}.",))
+        return replace(report, problems=(f"{folder or spec.title} cannot be read: {error}.",))
     parts = {"train": found.train, "validation": found.validation, "test": found.test}
     counts = {split: len(part) for split, part in parts.items() if part is not None}
     return replace(report, layout="samples that are read one by one", classes=found.spec.classes, samples=counts)

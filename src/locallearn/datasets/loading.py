@@ -67,7 +67,7 @@ def _streamed(
     try:
         splits = opened(spec, folder, download=download)
     except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error}.") from error
+        raise InputError(f"{folder or spec.title} cannot be read: {error}.") from error
     return _with_held_out(replace(splits, spec=splits.spec.with_outputs(num_classes)), validation, seed)
 
 

@@ -23,13 +23,14 @@ def default_root(spec: DatasetSpec, root: Path | str | None) -> Path | None:
         root: What the user said, if anything.
 
     Returns:
-        That, else `data/NAME` in the working directory; None for a data set that needs no files.
+        That, else `data/NAME` in the working directory; None for a data set that comes along, and for one that opens
+        itself, whose file says where it looks then.
     """
     if root is not None:
         return Path(root).expanduser()
-    module = MODULES[spec.name]
-    without_files = getattr(module, "GENERATED", False) if is_streamed(spec) else module.find(None)
-    return None if without_files else Path("data") / spec.name
+    if is_streamed(spec) or MODULES[spec.name].find(None):
+        return None
+    return Path("data") / spec.name
 
 
 def is_streamed(spec: DatasetSpec) -> bool:
@@ -49,7 +50,7 @@ def opened(spec: DatasetSpec, root: Path | None, *, download: bool = False) -> S
 
     Args:
         spec: One for which `is_streamed` holds.
-        root: The folder with its files; None if it needs none.
+        root: The folder with its files; None for `data/NAME`, or if it needs none.
         download: Whether to fetch them if there are none.
 
     Returns:

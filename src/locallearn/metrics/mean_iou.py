@@ -65,6 +65,10 @@ class MeanIoU(Metric):
         return tuple((100 * counts.diag() / (counts.sum(0) + counts.sum(1) - counts.diag())).tolist())
 
     @override
+    def by_class(self) -> dict[str, tuple[float, ...]]:
+        return {"iou": self.class_iou()}
+
+    @override
     def results(self) -> dict[str, float]:
         counts = self.confusion
         found = [value for value in self.class_iou() if not math.isnan(value)]

@@ -30,3 +30,12 @@ class Metric(ABC):
         Returns:
             Numbers by name, in percent; `name` is among them.
         """
+
+    def by_class(self) -> dict[str, tuple[float, ...]]:
+        """What was counted so far, apart for every class.
+
+        Returns:
+            Numbers by name, in percent, each in the order of the classes, NaN where a class does not occur; nothing
+            where the metric does not tell classes apart.
+        """
+        return {}

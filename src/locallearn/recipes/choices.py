@@ -105,10 +105,11 @@ def checked_augmentation(dataset: str, given: dict[str, Any]) -> dict[str, Any]:
     model, published = augmentation_fields(dataset), find_spec(dataset).augmentation
     problems = [
         _problem(key, given[key], "unknown", unknown_key(key, model.model_fields))
-        for key in given.keys() - model.model_fields.keys()
+        for key in given
+        if key not in model.model_fields
     ]
     changes: dict[str, Any] = {}
-    for key in given.keys() & model.model_fields.keys():
+    for key in (name for name in model.model_fields if name in given):
         try:
             value = getattr(model.model_validate({key: given[key]}), key)
             changes |= {} if value is None else {key: value}

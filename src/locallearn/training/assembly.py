@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from locallearn.datasets.batching import AnyBatches, augmented, testing_batches, training_batches
+from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches, training_batches
 from locallearn.datasets.loading import load
 from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
@@ -171,8 +171,8 @@ def _batches(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[AnyB
     common: dict[str, Any] = {"spec": splits.spec, "device": device, "workers": recipe.dataset.workers}
     size, drop_last = training.batch_size, training.drop_last
     train = training_batches(splits.train, size, seed=recipe.seed, drop_last=drop_last, **common)
-    held_out = None if validation is None else testing_batches(validation, size, **common)
-    return train, held_out, testing_batches(splits.test, size, **common)
+    held_out = None if validation is None else evaluation_batches(validation, size, **common)
+    return train, held_out, evaluation_batches(splits.test, size, **common)
 
 
 def _example(network: nn.Module, spec: DatasetSpec) -> torch.Tensor:

@@ -8,10 +8,9 @@ import tomllib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locallearn.benchmarking.turns import in_turns
@@ -111,8 +110,10 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
     targets = task_of(spec).blank_targets(inputs)
     if recipes[0].channels_last:
         inputs = inputs.to(memory_format=torch.channels_last)
+    inputs = list(inputs) if spec.by_lists else inputs
+    turns = [(_plain, recipes[0]), *((_local, recipe) for recipe in recipes)]
     with memory_explained("while steps were timed", remedy="Give a smaller --batch-size.", device=device):
-        sides = [_plain(recipes[0], inputs, targets), *(_local(recipe, inputs, targets) for recipe in recipes)]
+        sides = [step(recipe, inputs, targets, device) for step, recipe in turns]
         times = in_turns(sides, device, rounds=rounds)
     plain, *ours = (statistics.median(record) for record in times)
     return [time / plain for time in ours]
@@ -124,14 +125,16 @@ def _spec(recipe: Recipe) -> DatasetSpec:
     return augmented(spec, section.augmentation.over(spec.augmentation))
 
 
-def _plain(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
-    model = build_model(recipe, _spec(recipe), inputs.device)
+def _plain(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
+    model = build_model(recipe, _spec(recipe), device)
     network, task = deepcopy(model.network), model.task
+    read = network.get_submodule(model.partition.body)
     optimizer = optimizers.build({"blocks": list(network.parameters())}, recipe.training)
 
     def step() -> None:
-        with precision_context(recipe.precision, inputs.device):
-            loss = task.output_loss(network, network(inputs), targets)
+        with precision_context(recipe.precision, device):
+            entered, wanted = task.enter(network, inputs, targets)
+            loss = task.output_loss(network, read(entered), wanted)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -139,9 +142,9 @@ def _plain(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None
     return step
 
 
-def _local(recipe: Recipe, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
-    model = build_model(recipe, _spec(recipe), inputs.device)
-    stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, inputs.device)
+def _local(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
+    model = build_model(recipe, _spec(recipe), device)
+    stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, device)
 
     def step() -> None:
         stepping.add(inputs, targets, 1)
