@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from types import ModuleType
 
-from locallearn.datasets import camvid, cifar10, cityscapes, digits, imagenet, stl10, svhn
+from locallearn.datasets import camvid, cifar10, cityscapes, coco, digits, imagenet, shapes, stl10, svhn
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
 MODULES: dict[str, ModuleType] = {
-    module.SPEC.name: module for module in (digits, cifar10, svhn, stl10, imagenet, camvid, cityscapes)
+    module.SPEC.name: module for module in (digits, cifar10, svhn, stl10, imagenet, camvid, cityscapes, coco, shapes)
 }
 SPECS: dict[str, DatasetSpec] = {name: module.SPEC for name, module in MODULES.items()}
 

@@ -33,6 +33,7 @@ SPEC = DatasetSpec(
     notes="Mean and standard deviation are those that the detectors of this package apply to images themselves.",
     task="detection",
 )
+GENERATED = True
 TRAIN_IMAGES, TEST_IMAGES = 2000, 300
 _ROUND = 64
 _SIDES = {"circle": _ROUND, "square": 4, "triangle": 3}
@@ -148,7 +149,7 @@ class Shapes:
         return np.all([np.sin(face) * y + np.cos(face) * x < np.cos(np.pi / sides) for face in faces], axis=0)
 
 
-def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool) -> Splits:
+def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool = False) -> Splits:
     """Images to train and to test, from different seeds.
 
     Args:
