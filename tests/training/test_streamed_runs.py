@@ -24,6 +24,7 @@ from locallearn.training import evaluate, load_network, run_folder, train
 from locallearn.training.assembly import assemble
 from locallearn.training.optimizer_step import OptimizerStep
 from locallearn.training.step_cost import step_cost as counted
+from locallearn.training.step_cost import time_ratios
 from training import tiny_maps
 from training.test_resume import assert_same
 from training.tiny_maps import SPEC, mapper, mapping
@@ -240,6 +241,13 @@ def test_evaluate_refuses_data_of_other_classes(finished, capsys, monkeypatch):
     monkeypatch.setitem(registry.SPECS, "tiny_maps", replace(SPEC, classes=("a", "b", "c")))
     assert main(["evaluate", str(finished[0]), "--device", "cpu"]) == 2
     assert "3 classes (dark, grey, bright) apart, and the data has 3 classes (a, b, c)" in capsys.readouterr().err
+
+
+def test_steps_are_timed_and_those_of_detectors_not_counted():
+    ratios = time_ratios([mapping(), mapping(method={"name": "backprop"})], rounds=1)
+    assert len(ratios) == 2 and min(ratios) > 0
+    with pytest.raises(InputError, match="depends on the images"):
+        counted(mapping(), replace(SPEC, task="detection"))
 
 
 def test_a_network_that_gives_no_maps_is_refused(tmp_path):
