@@ -76,6 +76,11 @@ AUGLOCAL_TABLE_3 = """
     efficientnetb0 17 93.52±0.15 92.70±0.14 92.84±0.15 93.03±0.16 93.13±0.08
     regnetx400mf 23 95.70±0.12 94.42±0.11 94.72±0.01 94.96±0.12 95.09±0.10
 """
+# Table 7: box AP, AP50, AP75, mask AP, AP50, AP75.
+AUGLOCAL_TABLE_7 = {
+    "coco_maskrcnnr34_backprop": "36.3 56.4 39.4 33.8 53.9 36.1",
+    "coco_maskrcnnr34_backprop_auglocalbackbone": "36.2 56.0 39.1 33.4 53.2 35.7",
+}
 # Supplement of MAN, Table 4: accuracy and GB; Table 5: GB, mIoU for SS, MS, MS+Flip.
 VIT = {"cifar10_vitb16_backprop": (88.99, 5.43), "cifar10_vitb16_k6_dgl": (69.13, 3.17)}
 VIT |= {"cifar10_vitb16_k6_dgl+man": (83.04, 3.39)}
@@ -150,6 +155,9 @@ def of_others() -> set[Number]:
             accuracy, deviation = cell.split("±")
             error = round(100 - float(accuracy), 2)
             found.add((f"cifar10_{network}_{row}", "test_error", error, float(deviation), "AugLocal"))
+    for name, text in AUGLOCAL_TABLE_7.items():
+        quantities = ("box_ap", "box_ap50", "box_ap75", "mask_ap", "mask_ap50", "mask_ap75")
+        found |= {(name, what, float(x), None, "AugLocal") for what, x in zip(quantities, text.split(), strict=True)}
     return found
 
 
@@ -232,6 +240,7 @@ SETTINGS = {
     "cityscapes_deeplabv3r101_k4_infopro": (108, 8, 0.01),
     "cityscapes_deeplabv3r101_k2_infopro_batch12": (162, 12, 0.015),
     "cityscapes_deeplabv3r101_k2_infopro_crop640x1280": (108, 8, 0.015),
+    "coco_maskrcnnr34_backprop": (12, 16, 0.0001),
 }
 
 
@@ -249,7 +258,7 @@ def test_optimizers_and_schedules(recipes: dict[str, Recipe]):
             assert (training.momentum, training.nesterov, weight_decay) == (0.9, False, 5e-4), name
             assert (schedule, training.schedule.power, training.max_steps) == ("poly", 0.9, 40000), name
             assert training.epochs * (2975 // training.batch_size) >= 40000, name
-        elif parts.network == "vitb16":
+        elif parts.network == "vitb16" or parts.dataset == "coco":
             assert training.optimizer == "adamw" and any("adamw" in x or "AdamW" in x for x in recipe.guessed), name
         else:
             assert (training.optimizer, training.momentum, training.nesterov) == ("sgd", 0.9, True), name
@@ -293,6 +302,8 @@ def test_weights_of_infopro(recipes: dict[str, Recipe]):
         ("cityscapes_deeplabv3r101_k4_infopro", "no cut into four blocks"),
         ("cityscapes_deeplabv3r101_k4_infopro+man", "InfoPro's for K=2"),
         ("cityscapes_deeplabv3r101_backprop", "resnet101_v1c"),
+        ("coco_maskrcnnr34_backprop_auglocalbackbone", "locallearn export"),
+        ("coco_maskrcnnr34_backprop", "AdamW only"),
         ("cifar10_mobilenetv2_k19_auglocal_d3", "the stride of a head's layer"),
         ("stl10_vgg19_k16_auglocal_d2", "100 outputs"),
     ],

@@ -49,7 +49,9 @@ def test_every_network_can_be_built_and_cut(name: str):
     assert count == (int(blocks[1:]) - joined if blocks else 1)
 
 
-@pytest.mark.parametrize("name", ["imagenet_resnet101_k4_infopro", "cityscapes_deeplabv3r101_k4_infopro"])
+@pytest.mark.parametrize(
+    "name", ["imagenet_resnet101_k4_infopro", "cityscapes_deeplabv3r101_k4_infopro", "coco_maskrcnnr34_backprop"]
+)
 def test_training_without_data_says_which_files_are_missing(
     name: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
