@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -229,6 +231,21 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
     while alive(int(told.read_text())) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(int(told.read_text()))
+
+
+def test_batches_that_were_not_closed_do_not_keep_their_process() -> None:
+    code = (
+        "import torch\n"
+        "from locallearn.datasets.streamed_batches import StreamedBatches\n"
+        "class Decoded(list): classes = ('a', 'b')\n"
+        "samples = Decoded((torch.zeros(3, 2, 2), 0) for _ in range(9))\n"
+        "kept = StreamedBatches(samples, 2, transform=lambda x, y: (x, y), seed=0, device='cpu', shuffle=True, "
+        "workers=1)\n"
+        "epoch = kept.epoch(0)\n"
+        "next(epoch)\n"
+        "raise SystemExit(3)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 3
 
 
 def test_all_mistakes_at_once() -> None:

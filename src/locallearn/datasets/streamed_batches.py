@@ -6,8 +6,10 @@ import math
 import signal
 import sys
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,6 +91,7 @@ class StreamedBatches:
             multiprocessing_context=_context() if workers else None,
             generator=torch.Generator(),  # else each epoch draws from the global one
         )
+        weakref.finalize(self, _end_workers, self._loader)  # also at the end of a process that did not close them
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -113,9 +116,7 @@ class StreamedBatches:
 
     def close(self) -> None:
         """End the workers; another epoch would start new ones."""
-        iterator, self._loader._iterator = self._loader._iterator, None
-        if iterator is not None:
-            iterator._shutdown_workers()  # pyright: ignore[reportAttributeAccessIssue]
+        _end_workers(self._loader)
 
     def _batches(self, index: int, start: int) -> Iterator[tuple[Any, Any]]:
         order = epoch_order(len(self.samples), self.seed, index) if self.shuffle else torch.arange(len(self.samples))
@@ -193,10 +194,21 @@ def _refusal(samples: Sequence[Any]) -> _Refusal | None:
     return next((sample for sample in samples if isinstance(sample, _Refusal)), None)
 
 
+def _end_workers(loader: DataLoader[Any]) -> None:
+    iterator, loader._iterator = loader._iterator, None
+    if iterator is not None:
+        iterator._shutdown_workers()  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _leave_signals(worker: int) -> None:
     # A signal to the whole group of processes, as Ctrl-C is, must not end workers before the run has saved its state.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _note)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    # A second one ends the worker: it is how Python ends the children of a process that did not close its batches.
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _context() -> str | None:
