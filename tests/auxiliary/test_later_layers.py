@@ -153,3 +153,11 @@ def test_patterns_are_only_read():
     before = {name: tensor.clone() for name, tensor in block.state_dict().items()}
     LaterLayers((16, 32, 32), 3, [pattern((32, 16, 16), modules=(block,), in_shape=(16, 32, 32))], observed)
     assert all(torch.equal(tensor, before[name]) for name, tensor in block.state_dict().items())
+
+
+def test_a_1x1_convolution_halves_by_its_stride():
+    modules = (nn.Conv2d(4, 6, 1, bias=False), nn.BatchNorm2d(6))
+    pattern = UnitPattern("last", (4, 3, 3), (6, 3, 3), modules, lambda: nn.Identity())
+    head = LaterLayers((4, 5, 5), 3, [pattern], observed)
+    assert head.layers(torch.zeros(2, 4, 5, 5)).shape == (2, 6, 3, 3)
+    assert not any(isinstance(module, nn.MaxPool2d) for module in head.modules())

@@ -65,6 +65,7 @@ def test_all_networks_of_the_papers_are_in_the_grid():
 def test_published_cuts_are_those_of_the_grid():
     cuts = {
         ("resnet34", "mlaan"): (17, "mlaan"),
+        ("resnet101", "dgl+mlaan"): (4, None),
         ("resnet101", "infopro"): (2, "infopro"),
         ("resnet101", "dgl+man"): (4, "man"),
         ("vgg19", "infopro+auglocal"): (16, "auglocal"),

@@ -62,9 +62,8 @@ def test_layers_are_fresh_blocks_of_the_networks_own_kind(name):
         assert not any("Adapter" in type(inner).__name__ for inner in head.modules())
     found = {conv.stride[0] for head in heads for conv in head.modules() if isinstance(conv, nn.Conv2d)}
     assert found == strides
-    if kind != "Sequential":
-        whole = [layer for head in heads for layer in head.layers if type(layer).__name__ == kind]
-        assert not any(isinstance(inner, nn.MaxPool2d) for layer in whole for inner in layer.modules())
+    pools = [pool for head in heads for pool in head.modules() if isinstance(pool, nn.MaxPool2d)]
+    assert bool(pools) == name.startswith("vgg")
 
 
 @pytest.mark.parametrize("name", ["resnext101_32x8d", "regnet_x_400mf", "mobilenet_v2"])
@@ -77,6 +76,19 @@ def test_groups_are_those_of_the_pattern(name):
 
     found = set().union(*(widths(layer) for head in heads for layer in head.layers))
     assert found and found <= widths(blocks.network)
+
+
+def test_resolution_falls_by_strides_alone_where_the_network_has_no_pools():
+    with FakeTensorMode():
+        blocks, heads = built("mobilenet_v2")
+        for head, info in zip(heads, blocks.infos, strict=False):
+            feature = torch.zeros(2, *blocks.units[info.units.stop - 1].out_shape)
+            for layer in head.layers:
+                before = feature.shape[2]
+                feature = layer(feature)
+                strided = any(conv.stride == (2, 2) for conv in layer.modules() if isinstance(conv, nn.Conv2d))
+                assert feature.shape[2] == (-(-before // 2) if strided else before)
+            assert feature.shape[1] == head.linear.in_features == 1280
 
 
 def test_encoder_layers_are_copies_drawn_anew():

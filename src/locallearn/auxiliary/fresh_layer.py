@@ -43,7 +43,7 @@ def fresh_weight_layer(
     """A new convolution or linear layer with new normalisation and activation, as VGG is made of.
 
     A pool, dropout or identity that the pattern starts with and the stride of its convolution are left out: the
-    resolution falls by `pool` alone.
+    resolution falls by `pool` alone, in whose place a 1x1 convolution, such as MobileNetV2's last, gets the stride 2.
 
     Args:
         modules: The pattern: pools, one weight layer, then what keeps the shape; they are only read.
@@ -63,12 +63,27 @@ def fresh_weight_layer(
     weights = _same_size_conv(rest[0], channels) if maps else _linear(rest[0], channels)
     if weights is None or len(weights.weight) != width:
         return None
+    if pool is not None and isinstance(weights, nn.Conv2d) and weights.kernel_size == (1, 1):
+        weights.stride, pool = (2, 2), None
     layers: OrderedDict[str, nn.Module] = OrderedDict({} if pool is None else {"pool": pool})
     layers["weights"] = weights
     layers |= {f"after{place}": own_copy(module).requires_grad_(True) for place, module in enumerate(rest[1:])}
     layer = nn.Sequential(layers)
     draw_anew(layer)
     return layer
+
+
+def halves_by_stride(layer: nn.Module) -> bool:
+    """Whether a fresh convolution halves the resolution by its stride, so that odd sides are rounded up.
+
+    Args:
+        layer: From `fresh_weight_layer`.
+
+    Returns:
+        True if so.
+    """
+    weights = layer.get_submodule("weights")
+    return isinstance(weights, nn.Conv2d) and weights.stride == (2, 2)
 
 
 _SHAPE_KEEPERS = ("activation", "batchnorm", "dropout", "instancenorm", "linear.Identity", "normalization")

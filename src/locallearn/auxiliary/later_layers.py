@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from locallearn.auxiliary.feature_map import as_map, feature_width, global_average
-from locallearn.auxiliary.fresh_layer import fresh_block, fresh_weight_layer
+from locallearn.auxiliary.fresh_layer import fresh_block, fresh_weight_layer, halves_by_stride
 from locallearn.auxiliary.initial_values import draw_anew
 from locallearn.auxiliary.shape_adapter import adapted
 from locallearn.auxiliary.tokens import Reading, TokenVector
@@ -102,6 +102,8 @@ def _layer(pattern: UnitPattern, shape: tuple[int, ...], halves: bool) -> tuple[
         channels, width = (shape[0], pattern.out_shape[0]) if maps else (shape[-1], pattern.out_shape[-1])
         pool = nn.MaxPool2d((min(2, shape[1]), min(2, shape[2]))) if maps and halves else None
         layer = fresh_weight_layer(pattern.modules, channels, width, maps=maps, pool=pool)
+    if layer is not None and maps and halves and halves_by_stride(layer):
+        return layer, (pattern.out_shape[0], *(-(-side // 2) for side in shape[1:]))
     if layer is not None and maps:
         return layer, (pattern.out_shape[0], *(max(1, side // 2) if halves else side for side in shape[1:]))
     if layer is not None:
