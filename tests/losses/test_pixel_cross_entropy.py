@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locallearn.losses import pixel_cross_entropy as module
 from locallearn.losses.pixel_cross_entropy import pixel_cross_entropy
+from locallearn.planning.bytes_alive import BytesAlive
 
 torch.set_num_threads(1)
 
@@ -71,3 +75,15 @@ def test_logits_at_the_size_of_the_labels_are_never_kept(monkeypatch: pytest.Mon
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.numel()) or x, lambda x: x):
         pixel_cross_entropy(logits, labels)
     assert sorted(kept) == [logits.numel(), labels.numel()]
+
+
+def test_the_peak_of_a_crop_of_cityscapes_is_a_quarter_of_the_plain_ones() -> None:
+    def peak(loss: Callable[[Tensor, Tensor], Tensor]) -> int:
+        with FakeTensorMode():
+            logits = torch.randn(8, 19, 64, 128, requires_grad=True)
+            labels = torch.zeros(8, 512, 1024, dtype=torch.long)
+            with BytesAlive(logits, labels) as meter:
+                loss(logits, labels).backward()
+        return meter.peak
+
+    assert peak(pixel_cross_entropy) < peak(plain) / 4
