@@ -79,6 +79,12 @@ def test_crowds_are_marked_for_testing(tmp_path: Path) -> None:
     assert nothing["boxes"].shape == (0, 4) and nothing["masks"].shape == (0, 30, 40)
 
 
+def test_crowds_beside_other_objects_are_left_out_of_training(tmp_path: Path) -> None:
+    splits = opened(written(tmp_path, changed("annotations", 2, image_id=0)))
+    assert splits.train[0][1]["labels"].tolist() == [2, 1] and len(splits.train[0][1]["masks"]) == 2
+    assert splits.test[0][1]["iscrowd"].tolist() == [0, 0, 1]
+
+
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     shapes = Splits(SHAPES, Shapes(count=5), None, Shapes(count=3, split=1))
     write_coco(shapes, tmp_path)
