@@ -230,6 +230,7 @@ def step_until_all_moved(model: ll.LocalModel, built: Ready) -> int:
     """
     model.train()
     parameters = dict(built.network.named_parameters())
+    still = list(parameters)
     for step in (1, 2):
         model.zero_grad()
         outputs = model.local_backward(built.images, built.targets)
@@ -239,7 +240,7 @@ def step_until_all_moved(model: ll.LocalModel, built: Ready) -> int:
             raise Failure(f"No gradient reaches {', '.join(without[:3])}, {len(without)} in all.")
         follow_signs(model)
         model.after_step()
-        still = [name for name, parameter in parameters.items() if torch.equal(parameter, built.start[name])]
+        still = [name for name in still if torch.equal(parameters[name], built.start[name])]
         if not still:
             return step
     raise Failure(f"{', '.join(still[:3])} did not move, {len(still)} in all.")
