@@ -284,6 +284,39 @@ def networks() -> str:
     return "\n\n".join([table, *(f"{letter}: {reason}" for reason, letter in reasons.items())])
 
 
+def memory_of_papers() -> str:
+    """What papers print of memory beside planned bytes, at the published cuts and at those with the lowest peak.
+
+    Returns:
+        Markdown.
+    """
+    if not (RESULTS / "memory_of_papers.json").exists():
+        return "Not measured yet."
+    columns = [
+        "network", "row", "batch", "printed, GB", "printed saving", "plain PyTorch, GiB", "published cuts", "lowest peak",
+        "blocks recomputed", "units of each block", "checkpointing",
+    ]  # fmt: skip
+    return markdown(columns, [_planned(row) for row in result("memory_of_papers")["rows"]])
+
+
+def _planned(row: dict[str, Any]) -> list[str]:
+    whole, cuts, lowest = row["backprop_bytes"], row["published_cuts"], row["lowest"]
+    best = min(lowest.values(), key=lambda cut: cut["bytes"])
+    return [
+        row["network"],
+        row["label"],
+        str(row["batch_size"]),
+        f"{row['published_backprop_gb']:.2f} to {row['published_gb']:.2f}",
+        _saved(row["published_gb"] / row["published_backprop_gb"]),
+        f"{whole / 2**30:.2f}",
+        _saved(cuts["bytes"] / whole) if cuts else "none published",
+        _saved(lowest["plain"]["bytes"] / whole),
+        _saved(lowest["blocks recomputed"]["bytes"] / whole),
+        ", ".join(map(str, best["units"])) if len(best["units"]) < 9 else "1 each",
+        _saved(row["checkpointing_bytes"] / whole),
+    ]
+
+
 def _shortened(reason: str) -> str:
     """A refusal without its numbers, so that equal ones meet, 200 letters at most."""
     whole = re.sub(r"\(\d+(, \d+)*,?\)", "(...)", " ".join(reason.split()))
@@ -311,6 +344,7 @@ def methods() -> str:
 
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"memory": memory_summary, "methods": methods},
+    "docs/networks.md": {"networks": networks},
     "benchmarks/README.md": {
         "resnet32": partial(rows_of, "resnet32"),
         "resnet110": partial(rows_of, "resnet110"),
@@ -318,6 +352,7 @@ SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
         "savings": savings,
         "windows": windows,
         "networks": networks,
+        "memory_of_papers": memory_of_papers,
         "training": training,
         "learning_check": partial(learned, "learning_check"),
         "precision": precision,
