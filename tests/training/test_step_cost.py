@@ -13,3 +13,8 @@ def test_a_step_is_counted_without_data_and_once_for_all_seeds(tmp_path):
     assert step_cost(recipe(method={"name": "backprop"})).peak_bytes != cost.peak_bytes
     assert step_cost(recipe(training={"batch_size": 100})).peak_bytes < cost.peak_bytes
     assert _counted.cache_info().misses == 3
+
+
+def test_networks_whose_constructor_reads_values_are_counted():
+    counted = recipe(network="valued")
+    assert step_cost(counted).peak_bytes > 0

@@ -103,8 +103,25 @@ def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> Loca
     Raises:
         InputError: The network does not take such images, gives another number of outputs, or cannot be cut so.
     """
+    return model_of(recipe, spec, device, build(recipe.network.name, len(spec.classes), **recipe.network.options))
+
+
+def model_of(recipe: Recipe, spec: DatasetSpec, device: torch.device, network: nn.Module) -> LocalModel:
+    """A network that is there already, cut and given the recipe's objectives.
+
+    Args:
+        recipe: Partition, method and memory format; the network's name for messages.
+        spec: Shape, classes and normalisation of the images.
+        device: Where the model goes.
+        network: The recipe's network.
+
+    Returns:
+        The model in training mode.
+
+    Raises:
+        InputError: See `build_model`.
+    """
     task = task_of(spec)
-    network = build(recipe.network.name, len(spec.classes), **recipe.network.options)
     example = _example(network, spec)
     if not spec.by_lists:
         _check_output(network, example, task, spec, recipe.network.name)

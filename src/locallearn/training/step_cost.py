@@ -8,21 +8,24 @@ import tomllib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from locallearn import networks
 from locallearn.benchmarking.turns import in_turns
 from locallearn.datasets.batching import augmented
 from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
+from locallearn.planning.fake_network import fake_network
 from locallearn.planning.step_meter import StepMeter, measure
 from locallearn.precision import precision_context
 from locallearn.recipes import checked, dumped
 from locallearn.tasks.named import task_of
 from locallearn.training import optimizer as optimizers
-from locallearn.training.assembly import build_model, find_device
+from locallearn.training.assembly import build_model, find_device, model_of
 from locallearn.training.optimizer_step import OptimizerStep
 from locallearn.training.out_of_memory import memory_explained
 
@@ -73,11 +76,13 @@ def step_cost(recipe: Recipe, spec: DatasetSpec | None = None) -> StepCost:
 def _counted(settings: str, spec: DatasetSpec) -> StepCost:
     # Keyed by the recipe's text, because recipes hold dictionaries.
     recipe = checked(tomllib.loads(settings), where="The recipe")
-    size = recipe.training.batch_size
-    with FakeTensorMode():
-        model = build_model(recipe, spec, torch.device("cpu"))
+    size, device, mode = recipe.training.batch_size, torch.device("cpu"), FakeTensorMode()
+    named = partial(networks.build, recipe.network.name, len(spec.classes), **recipe.network.options)
+    network = fake_network(named, mode, device=device)
+    with mode:
+        model = model_of(recipe, spec, device, network)
         optimizer = optimizers.build(model.parameter_groups(), recipe.training)
-        stepping = OptimizerStep(model, optimizer, recipe, torch.device("cpu"))
+        stepping = OptimizerStep(model, optimizer, recipe, device)
 
         def step(_: StepMeter) -> None:
             inputs = torch.empty(size, *spec.shape)
