@@ -26,7 +26,6 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SMALL_BATCH = 2
 EXECUTIONS = {
     "plain": ll.Execution(),
-    "branches recomputed": ll.Execution(recompute="branches"),
     "blocks recomputed": ll.Execution(recompute="blocks"),
 }
 

@@ -293,8 +293,8 @@ def memory_of_papers() -> str:
     if not (RESULTS / "memory_of_papers.json").exists():
         return "Not measured yet."
     columns = [
-        "network", "row", "batch", "printed, GB", "printed saving", "plain PyTorch, GiB", "published cuts", "lowest peak",
-        "blocks recomputed", "units of each block", "checkpointing",
+        "network", "row", "batch", "printed, GB", "printed saving", "plain PyTorch, GiB", "published cuts",
+        "lowest peak", "blocks recomputed", "units of each block", "checkpointing",
     ]  # fmt: skip
     return markdown(columns, [_planned(row) for row in result("memory_of_papers")["rows"]])
 
@@ -315,6 +315,36 @@ def _planned(row: dict[str, Any]) -> list[str]:
         ", ".join(map(str, best["units"])) if len(best["units"]) < 9 else "1 each",
         _saved(row["checkpointing_bytes"] / whole),
     ]
+
+
+def tasks() -> str:
+    """How well small runs of every task learn, in blocks and by back-propagation.
+
+    Returns:
+        Markdown.
+    """
+    rows: list[list[str]] = []
+    for name, what, key in _TASKS:
+        if (RESULTS / f"{name}.json").exists():
+            found = result(name)["rows"]
+            rows += [[what, each["name"], f"{_number(each, key):.1f} %", _peak(each)] for each in found]
+    return markdown(["task", "run", "on held-out images", "peak of a step"], rows) if rows else "Not measured yet."
+
+
+_TASKS = (
+    ("camvid", "CamVid, DeepLabV3-ResNet-18 at 180x240, K=4: mean IoU", "test_mean_iou"),
+    ("shapes", "generated shapes, Mask R-CNN with a small ResNet, K=4: box AP50", "test_box_ap50"),
+    ("digits_vit", "digits, ViT-tiny, K=6: accuracy", "test_accuracy"),
+)
+
+
+def _number(row: dict[str, Any], key: str) -> float:
+    return (row["last"] if "last" in row else row)[key]
+
+
+def _peak(row: dict[str, Any]) -> str:
+    ours = row.get("peak_bytes")
+    return f"{ours / MIB:,.0f} MiB ({ours / row['backprop_peak_bytes']:.0%})" if ours else ""
 
 
 def _shortened(reason: str) -> str:
@@ -343,7 +373,7 @@ def methods() -> str:
 
 
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"memory": memory_summary, "methods": methods},
+    "README.md": {"memory": memory_summary, "tasks": tasks, "methods": methods},
     "docs/networks.md": {"networks": networks},
     "benchmarks/README.md": {
         "resnet32": partial(rows_of, "resnet32"),
