@@ -1,4 +1,4 @@
-"""CamVid runs beside the majority class and the untrained network: `python -m benchmarks.camvid --data PATH RUN ...`."""
+"""CamVid runs beside the majority class and the untrained network: `python -m benchmarks.camvid --data P RUN ...`."""
 
 from __future__ import annotations
 

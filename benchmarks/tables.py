@@ -339,7 +339,7 @@ _TASKS = (
 
 
 def _number(row: dict[str, Any], key: str) -> float:
-    return (row["last"] if "last" in row else row)[key]
+    return row.get("last", row)[key]
 
 
 def _peak(row: dict[str, Any]) -> str:
