@@ -1,4 +1,4 @@
-"""Planned bytes alive for the papers' tables of memory: `python -m benchmarks.memory_of_papers [--only NETWORK]`."""
+"""Planned bytes alive for the papers' tables of memory: `python -m benchmarks.memory_of_papers [NETWORK ...]`."""
 
 from __future__ import annotations
 
@@ -143,20 +143,16 @@ def _units(blocks: ll.Partition) -> list[int]:
 
 
 def main() -> None:
-    """Plan every row and write `results/memory_of_papers.json`."""
+    """Plan every row and write `results/memory_of_papers.json`, anew after each network."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="a network of the table; the result is printed, not written")
-    only = parser.parse_args().only
+    parser.add_argument("networks", nargs="*", help="networks of the table, all if none is named")
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    names = parser.parse_args().networks or list(table["network"])
     rows: list[dict[str, Any]] = []
-    for name in track(list(table["network"]) if only is None else [only], "networks"):
+    for name in track(names, "networks"):
         measured = Measured(table["network"][name])
         rows += [measured.row(row) for row in table["row"] if row["network"] == name]
-    if only is None:
-        print(write("memory_of_papers", rows))
-        return
-    for row in rows:
-        print(row)
+        write("memory_of_papers", rows)
 
 
 if __name__ == "__main__":
