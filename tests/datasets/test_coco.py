@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from PIL import Image
 
 from locallearn.datasets import coco
+from locallearn.datasets.coco_file import read_coco
+from locallearn.datasets.coco_images import CocoImages
 from locallearn.datasets.coco_writer import write_coco
 from locallearn.datasets.image_set import Splits
 from locallearn.datasets.shapes import SPEC as SHAPES
@@ -148,6 +151,38 @@ BAD = {
         changed("annotations", 1, segmentation={"counts": [0, 60], "size": [20, 3]}),
         "or of another size than their image: 2",
     ),
+    "short runs": (
+        changed("annotations", 1, segmentation={"counts": [0, 60], "size": [30, 40]}),
+        "an outline that is none.*: 2",
+    ),
+    "negative runs": (
+        changed("annotations", 1, segmentation={"counts": [0, 1260, -60], "size": [30, 40]}),
+        "an outline that is none.*: 2",
+    ),
+    "fractional runs": (
+        changed("annotations", 1, segmentation={"counts": [0, 59.5, 1140.5], "size": [30, 40]}),
+        "an outline that is none.*: 2",
+    ),
+    "no runs": (
+        changed("annotations", 1, segmentation={"counts": None, "size": [30, 40]}),
+        "an outline that is none.*: 2",
+    ),
+    "short string": (
+        changed("annotations", 1, segmentation={"counts": "0l1", "size": [30, 40]}),
+        "an outline that is none.*: 2",
+    ),
+    "words": (
+        changed("annotations", 0, segmentation=[["4", 4, 14, 4, 14, 24]]),
+        "an outline that is none.*: 1",
+    ),
+    "not a number": (
+        changed("annotations", 0, segmentation=[[4, 4, float("nan"), 4, 14, 24]]),
+        "an outline that is none.*: 1",
+    ),
+    "far polygon": (
+        changed("annotations", 0, segmentation=[[4, 4, 1e12, 4, 14, 24]]),
+        "an outline that is none.*: 1",
+    ),
     "missing file": (changed("images", 0, file_name="gone.png"), "1 images are missing in .*train2017: gone.png"),
     "same id": (changed("images", 1, id=0), "images have the id of another: 1.png"),
     "image size": (changed("images", 0, height=31), "0.png is 40x30, its annotations are for 40x31"),
@@ -162,9 +197,19 @@ def test_bad_annotations_are_named(tmp_path: Path, case: str) -> None:
     tables, message = BAD[case]
     if case == "image size":
         # The outline's size is that of the image as stated.
-        tables["annotations"][1]["segmentation"]["size"] = [31, 40]
+        tables["annotations"][1]["segmentation"] = {"counts": [0, 62, 1178], "size": [31, 40]}
     with pytest.raises(InputError, match=message):
         opened(written(tmp_path, tables))
+
+
+def test_outlines_that_cannot_be_painted_are_named(tmp_path: Path) -> None:
+    written(tmp_path, content())
+    read = read_coco(tmp_path / "annotations" / "instances_train2017.json", tmp_path / "train2017")
+    image = read.images[0]
+    spoilt = image.objects[1]._replace(outline={"counts": ["a"], "size": [30, 40]})
+    bad = replace(read, images=(image._replace(objects=(image.objects[0], spoilt)),))
+    with pytest.raises(InputError, match=r"annotation 2 on .*train2017/0\.png cannot be painted"):
+        CocoImages(bad, training=True)[0]
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

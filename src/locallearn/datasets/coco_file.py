@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from locallearn.datasets.arrays import DataProblems, named
+from locallearn.datasets.run_lengths import covers
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels."""
@@ -23,12 +24,13 @@ _TABLES: dict[str, dict[str, type]] = {
 
 
 class Annotation(NamedTuple):
-    """One object: its box within the image, its label from 1, its outline as the file has it."""
+    """One object: its box within the image, its label from 1, its outline as the file has it, its id."""
 
     box: Box
     label: int
     outline: Any
     is_crowd: bool
+    number: int
 
 
 class AnnotatedImage(NamedTuple):
@@ -72,7 +74,7 @@ def read_coco(file: Path, folder: Path) -> CocoFile:
     Raises:
         DataProblems: The file is no such JSON; images are missing on disk or stand twice; annotations are of absent
             images, of categories that are not listed, have boxes that are none or lie outside, or outlines that are
-            missing or of another size.
+            missing, are no polygons or run lengths, or are of another size.
     """
     tables = _tables(file)
     problems = _Problems(str(file))
@@ -91,7 +93,7 @@ def read_coco(file: Path, folder: Path) -> CocoFile:
         elif (cut := _cut(box, image)) is None:
             empty.append(str(each["id"]))
         else:
-            found = Annotation(cut, label, each.get("segmentation"), bool(each.get("iscrowd")))
+            found = Annotation(cut, label, each.get("segmentation"), bool(each.get("iscrowd")), each["id"])
             objects[each["image_id"]].append(found)
     problems.refuse()
     if empty:
@@ -212,6 +214,18 @@ def _cut(box: Box, image: Mapping[str, Any]) -> Box | None:
 
 def _outline_fits(outline: Any, image: Mapping[str, Any]) -> bool:
     if isinstance(outline, dict):
-        return "counts" in outline and outline.get("size") == [image["height"], image["width"]]
-    polygons = outline if isinstance(outline, list) else [None]
-    return all(isinstance(each, list) and len(each) >= 6 and len(each) % 2 == 0 for each in polygons)
+        size = [image["height"], image["width"]]
+        return outline.get("size") == size and covers(outline.get("counts"), size[0] * size[1])
+    side = max(image["height"], image["width"])
+    return isinstance(outline, list) and all(_is_polygon(each, side) for each in outline)
+
+
+def _is_polygon(points: Any, side: int) -> bool:
+    """Whether a list is x, y, x, y, ... of three points or more that are not far outside of an image."""
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        return False
+    try:
+        # A NaN is lost by min and max, but not by the sum.
+        return -side <= min(points) and max(points) <= 2 * side and math.isfinite(sum(points))
+    except TypeError:
+        return False

@@ -14,7 +14,7 @@ from locallearn.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from locallearn.datasets.coco_file import AnnotatedImage, CocoFile
+    from locallearn.datasets.coco_file import AnnotatedImage, Annotation, CocoFile
 
 _MODES = ("RGB", "L", "P", "1", "LA", "RGBA", "CMYK")
 _MOST_HEADERS = 1000
@@ -54,7 +54,8 @@ class CocoImages:
             file has it, and to test `iscrowd`.
 
         Raises:
-            InputError: The image cannot be decoded, or is of another size than the file says; it is named.
+            InputError: The image cannot be decoded, or is of another size than the file says, or an outline cannot be
+                painted; image and annotation are named.
         """
         import torch
 
@@ -66,7 +67,7 @@ class CocoImages:
             "image_id": torch.tensor(image.number),
         }
         if self._has_masks:
-            masks = [_painted(each.outline, image.height, image.width) for each in objects]
+            masks = [_painted(each, image) for each in objects]
             target["masks"] = torch.from_numpy(np.array(masks, np.uint8).reshape(-1, image.height, image.width))
         if not self._training:
             target["iscrowd"] = torch.tensor([each.is_crowd for each in objects], dtype=torch.int64)
@@ -114,8 +115,18 @@ def _pixels(image: AnnotatedImage) -> np.ndarray:
         raise InputError(f"{image.path} cannot be decoded ({error}): replace it.") from error
 
 
-def _painted(outline: Any, height: int, width: int) -> np.ndarray:
+def _painted(annotation: Annotation, image: AnnotatedImage) -> np.ndarray:
     """The pixels that polygons or run lengths cover, (height, width)."""
+    try:
+        return _decoded(annotation.outline, image.height, image.width)
+    except Exception as error:  # pycocotools raises bare ones
+        raise InputError(
+            f"The outline of annotation {annotation.number} on {image.path} cannot be painted ({error}): give polygons "
+            "or run lengths of the image's size, or leave the annotation out."
+        ) from error
+
+
+def _decoded(outline: Any, height: int, width: int) -> np.ndarray:
     from pycocotools import mask
 
     tools: Any = mask
