@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
@@ -252,6 +253,43 @@ def test_bad_targets_are_named(changes, message):
     model = local_model(detector().train(), ll.DGL())
     with pytest.raises(InputError, match=message):
         model.local_backward(*broken(**changes))
+
+
+def test_images_and_targets_that_do_not_fit_each_other_are_named_all_at_once():
+    model = local_model(detector().train(), ll.DGL())
+    images, targets = images_and_targets()
+    targets[0]["masks"] = targets[0]["masks"][:, :24, :32]
+    targets[1]["boxes"] = torch.tensor([[2.0, 20.0, 360.0, 60.0]])
+    images[2] = images[2][:1]
+    with pytest.raises(InputError) as caught:
+        model.local_backward(images, targets)
+    for problem in (
+        "targets[0]['masks'] are 24x32 and inputs[0] is 48x64: paint masks at the size of their image.",
+        "targets[1]['boxes'][0] is [2.0, 20.0, 360.0, 60.0], outside of inputs[1], which is 64x40 (H, W)",
+        "inputs[2] must be floating-point (3, H, W), not torch.float32 (1, 64, 64)",
+    ):
+        assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("image", [torch.rand(4, 64, 40), torch.zeros(3, 64, 40, dtype=torch.uint8), None])
+def test_other_images_are_named(image):
+    model = local_model(detector().train(), ll.DGL())
+    images, targets = images_and_targets()
+    images[1] = image
+    with pytest.raises(InputError, match=r"inputs\[1\] must be floating-point \(3, H, W\), not"):
+        model.local_backward(images, targets)
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(-3.0, False), (-3.5, True), (5.0, False), (5.5, True)])
+def test_boxes_may_leave_the_image_by_a_pixel(shift, refused):
+    images, targets = images_and_targets()
+    targets[1]["boxes"] = targets[1]["boxes"] + torch.tensor([shift, 0, shift, 0])
+    enter = partial(ll.Detection(2).enter, detector())
+    if refused:
+        with pytest.raises(InputError, match="outside of inputs"):
+            enter(images, targets)
+    else:
+        enter(images, targets)
 
 
 def test_missing_targets_masks_and_keys_are_named():

@@ -215,6 +215,13 @@ def test_labels_that_do_not_fit_are_refused(message: str) -> None:
         Segmentation(5).check_targets(refused_labels()[message](), 2)  # type: ignore[arg-type]
 
 
+def test_labels_of_another_size_than_the_images_are_refused(network: nn.Module, data: tuple[Tensor, Tensor]) -> None:
+    images, labels = data
+    model = model_of(deepcopy(network), ll.DGL())
+    with pytest.raises(ll.InputError, match=r"Label maps are \(24, 12\) \(H, W\) and images \(24, 24\)"):
+        model.local_backward(images, labels[:, :, ::2])
+
+
 @pytest.mark.parametrize(
     ("refused", "message"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+# A character holds 5 bits of a number, least first; from the fourth on a number is less the one before the last.
 _OFFSET, _DIGIT, _SIGN, _MORE = 48, 0x1F, 0x10, 0x20
 
 
@@ -30,10 +31,7 @@ def covers(counts: Any, pixels: int) -> bool:
 
 
 def _decompressed(text: str) -> np.ndarray | None:
-    """The numbers in a string, or None if it holds none.
-
-    A character has 5 bits of a number, least first; from the fourth on a number is less the one before the last.
-    """
+    """The numbers in a string, or None if it holds none."""
     if not text.isascii() or not text:
         return None
     codes = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - _OFFSET

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from locallearn.metrics.average_precision import AveragePrecision
 
+_ROUNDING = 1.0
+"""Pixels by which a box may leave its image."""
+
 
 @dataclass(frozen=True, eq=False)
 class Objects:
@@ -88,9 +91,7 @@ class Detection(Task):
         transform = getattr(network, "transform", None)
         if transform is None:
             raise InputError(_no_detector(network))
-        roi_heads = getattr(network, "roi_heads", None)
-        if roi_heads is not None and roi_heads.has_mask():
-            _refuse([f"targets[{i}] has no masks." for i, target in enumerate(targets) if "masks" not in target])
+        _refuse(_misfits(inputs, targets, len(transform.image_mean), learns_masks=_learns_masks(network)))
         images, resized = transform(inputs, targets)
         if images.tensors.device.type != "cpu" and not isinstance(images.tensors, FakeTensor):
             _refuse_degenerate(resized)
@@ -203,6 +204,50 @@ def _refuse_degenerate(targets: Sequence[Mapping[str, Tensor]]) -> None:
                 for row in rows[:5]
             ]
         )
+
+
+def _learns_masks(network: nn.Module) -> bool:
+    roi_heads: Any = getattr(network, "roi_heads", None)
+    return roi_heads is not None and roi_heads.has_mask()
+
+
+def _misfits(images: Sequence[Any], targets: Sequence[Any], channels: int, *, learns_masks: bool) -> list[str]:
+    """What is wrong with images, and with targets beside their images."""
+    problems = []
+    for i, (image, target) in enumerate(zip(images, targets, strict=True)):
+        if not isinstance(image, Tensor) or image.shape[:-2] != (channels,) or not image.is_floating_point():
+            problems.append(
+                f"inputs[{i}] must be floating-point ({channels}, H, W), not {_kind(image)}: convert it to "
+                f"{channels} channels."
+            )
+            continue
+        size, masks = image.shape[-2:], target.get("masks")
+        if masks is not None and masks.shape[-2:] != size:
+            problems.append(
+                f"targets[{i}]['masks'] are {_by(masks)} and inputs[{i}] is {_by(image)}: paint masks at the size of "
+                "their image."
+            )
+        if masks is None and learns_masks:
+            problems.append(f"targets[{i}] has no masks, which the network learns: give them, or take retinanet.")
+        problems += _outside(target["boxes"], size, i)
+    return problems
+
+
+def _outside(boxes: Tensor, size: Sequence[int], image: int) -> list[str]:
+    """Boxes that leave their image by more than a pixel, which rounding does not explain; looked for on a CPU only."""
+    if boxes.device.type != "cpu" or isinstance(boxes, FakeTensor):
+        return []
+    height, width = size
+    beyond = torch.maximum(-boxes, boxes - boxes.new_tensor([width, height, width, height])).amax(1) > _ROUNDING
+    return [
+        f"targets[{image}]['boxes'][{row}] is {boxes[row].tolist()}, outside of inputs[{image}], which is "
+        f"{height}x{width} (H, W): give x1, y1, x2, y2 in its pixels, cut at its border."
+        for row in beyond.nonzero()[:5, 0].tolist()
+    ]
+
+
+def _by(maps: Tensor) -> str:
+    return "x".join(map(str, maps.shape[-2:]))
 
 
 def _refuse(problems: list[str]) -> None:

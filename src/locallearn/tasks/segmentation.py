@@ -69,6 +69,16 @@ class Segmentation(Task):
         return len(output_shape) == 3 and output_shape[0] == self.num_classes
 
     @override
+    def enter(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = tuple(inputs.shape[2:]), tuple(targets.shape[1:])
+        if images != labels:
+            raise InputError(
+                f"Label maps are {labels} (H, W) and images {images}: to train, bring both to one size, images "
+                "bilinear and labels by the nearest pixel."
+            )
+        return inputs, targets
+
+    @override
     def check_targets(self, targets: Tensor, batch_size: int) -> None:
         if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 3:
             found = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
