@@ -162,6 +162,18 @@ def test_lists_keep_every_images_size(workers: int) -> None:
     batches.close()
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_can_be_given_by_sizes(workers: int) -> None:
+    sides = (4, 4, 6, 4, 6, 6)
+    images = [(torch.full((3, side, 5), index, dtype=torch.uint8), index) for index, side in enumerate(sides)]
+    batches = streamed(images, size=4, transform=plain, workers=workers, by_size=True, shuffle=False)
+    given = list(batches.epoch(0))
+    assert [targets.tolist() for _, targets in given] == [[0, 1], [2], [3], [4, 5]]
+    assert [inputs.shape[2] for inputs, _ in given] == [4, 6, 4, 6]
+    assert all(torch.equal(inputs[:, 0, 0, 0].long(), targets) for inputs, targets in given)
+    batches.close()
+
+
 def test_images_of_different_sizes_are_no_batch() -> None:
     with pytest.raises(InputError, match=r"different sizes \(\(3, 4, 6\), \(3, 5, 6\)\)"):
         next(streamed(Detected(), transform=plain, shuffle=False).epoch(0))

@@ -139,6 +139,32 @@ def test_a_sample_that_cannot_be_read_stops_the_run_with_its_name(tmp_path, monk
     assert "Traceback" not in str(stopped.value) and "checkpoint" in str(stopped.value)
 
 
+def test_an_evaluation_that_fails_costs_no_epoch(tmp_path, monkeypatch, finished):
+    made, out = mapping(training={"checkpoint_every_steps": 3}), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny_maps, "BROKEN_TEST", 7)
+        for resume in (False, True):
+            heard = Heard()
+            with pytest.raises(TrainingStopped, match=r"/data/7\.png cannot be decoded.*step-00000007"):
+                train(made, out, resume=resume, progress=heard)
+            assert heard.steps == ([] if resume else list(range(1, 8)))
+    train(made, out, resume=True)
+    assert_same(out, finished[0])
+
+
+def test_test_images_of_different_sizes_are_scored_one_size_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny_maps, "RAGGED", True)
+    out = tmp_path / "run"
+    summary = train(mapping(training={"epochs": 1}), out)
+    network, maps, metric = mapper(3), load("tiny_maps").test, Segmentation(3).metric()
+    load_network(network, out / "network.safetensors")
+    assert len({image.shape for image, _ in (maps[index] for index in range(len(maps)))}) == 2
+    with torch.no_grad():
+        for image, target in (SPEC.augmentation.testing(SPEC)(*maps[index]) for index in range(len(maps))):
+            metric.update(network.eval()(image[None]), target[None])
+    assert summary.test_score == pytest.approx(metric.results()["mean_iou"])
+
+
 def test_no_worker_is_left_behind(tmp_path):
     train(mapping(workers=2, training={"epochs": 1}), tmp_path / "run")
     with pytest.raises(SystemExit):

@@ -59,8 +59,8 @@ class Maps:
 
     classes = CLASSES
 
-    def __init__(self, count, split, broken=None):
-        self.count, self.split, self.broken = count, split, broken
+    def __init__(self, count, split, broken=None, *, ragged=False):
+        self.count, self.split, self.broken, self.ragged = count, split, broken, ragged
 
     def __len__(self):
         return self.count
@@ -69,7 +69,7 @@ class Maps:
         if index == self.broken:
             raise InputError(f"/data/{index}.png cannot be decoded: put the original back.")
         draws = torch.Generator().manual_seed(1000 * self.split + index)
-        coarse = torch.randint(3, (5, 7), generator=draws)
+        coarse = torch.randint(3, (6 if self.ragged and index % 3 else 5, 7), generator=draws)
         labels = coarse.repeat_interleave(2, 0).repeat_interleave(2, 1)
         image = (40 + 80 * labels).to(torch.uint8).expand(3, -1, -1)
         labels = labels.clone()
@@ -92,12 +92,14 @@ SPEC = DatasetSpec(
     task="segmentation",
 )
 BROKEN = None
+BROKEN_TEST = None
+RAGGED = False
 
 
 def open_splits(spec, root, *, download):
     if root is not None:
         raise InputError(f"{root} holds no maps.")
-    return Splits(spec, Maps(26, 0, BROKEN), Maps(6, 1), Maps(9, 2))
+    return Splits(spec, Maps(26, 0, BROKEN), Maps(6, 1), Maps(9, 2, BROKEN_TEST, ragged=RAGGED))
 
 
 def mapper(num_classes):

@@ -102,7 +102,7 @@ def training_batches(
 def evaluation_batches(
     part: ImageSet | Samples, batch_size: int, *, spec: DatasetSpec, device: torch.device, workers: int = 0
 ) -> AnyBatches:
-    """Batches to test with: as they are, every one, in the set's own order.
+    """Batches to test with: as they are, every one, in the set's own order; where sizes differ, smaller ones.
 
     Args:
         part: The images.
@@ -121,7 +121,8 @@ def evaluation_batches(
     if isinstance(part, ImageSet):
         return Batches(part, batch_size, spec=spec, augmentation=None, **common)
     transform = _of_samples(spec.augmentation, spec).testing(spec)
-    return StreamedBatches(part, batch_size, transform=transform, workers=workers, as_lists=spec.by_lists, **common)
+    common |= {"as_lists": spec.by_lists, "by_size": True}
+    return StreamedBatches(part, batch_size, transform=transform, workers=workers, **common)
 
 
 def _of_images(augmentation: Augmentation | SampleTransform, spec: DatasetSpec) -> Augmentation:

@@ -9,6 +9,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ class StreamedBatches:
         workers: Processes that decode; 0 decodes in this one.
         drop_last: Whether an epoch leaves out a last, smaller batch.
         as_lists: Whether a batch is a list of images and a list of targets, because each has its own size.
+        by_size: Whether a batch whose images differ in size is given as several, each of neighbours of one size.
 
     Raises:
         InputError: There are no samples, or too few for a batch; batch size, seed or workers are out of range.
@@ -61,6 +63,7 @@ class StreamedBatches:
         workers: int,
         drop_last: bool = False,
         as_lists: bool = False,
+        by_size: bool = False,
     ) -> None:
         problems = {
             "There are no samples to draw batches from.": not len(samples),
@@ -83,7 +86,7 @@ class StreamedBatches:
         self._loader = DataLoader(
             _Seeded(samples, transform, seed),
             batch_sampler=self._drawing,
-            collate_fn=_listed if as_lists else _stacked,
+            collate_fn=_listed if as_lists else _grouped if by_size else _stacked,
             num_workers=workers,
             pin_memory=self.device.type == "cuda",
             persistent_workers=workers > 0,
@@ -134,7 +137,8 @@ class StreamedBatches:
                 raise _explained(error) from None
             if isinstance(batch, _Refusal):
                 raise InputError(batch.message)
-            yield _moved(batch, self.device)
+            for pair in batch:
+                yield _moved(pair, self.device)
 
 
 @dataclass(frozen=True)
@@ -183,11 +187,16 @@ def _stacked(samples: list[Any]) -> Any:
     if len(shapes) > 1:
         found = ", ".join(map(str, list(shapes)[:2]))
         return _Refusal(f"Images of different sizes ({found}) make no batch: use --batch-size 1, or crop them alike.")
-    return tuple(default_collate(samples))
+    return [tuple(default_collate(samples))]
+
+
+def _grouped(samples: list[Any]) -> Any:
+    groups = groupby(samples, key=lambda sample: sample[0].shape)
+    return _refusal(samples) or [tuple(default_collate(list(group))) for _, group in groups]
 
 
 def _listed(samples: list[Any]) -> Any:
-    return _refusal(samples) or tuple(map(list, zip(*samples, strict=True)))
+    return _refusal(samples) or [tuple(map(list, zip(*samples, strict=True)))]
 
 
 def _refusal(samples: Sequence[Any]) -> _Refusal | None:

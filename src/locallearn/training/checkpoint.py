@@ -22,7 +22,7 @@ SET_ASIDE = "damaged-"
 NAME = re.compile(r"step-(\d{8})(?:\.(\d+))?")
 
 
-def save(folder: Path, step: int, parts: Mapping[str, Any], *, keep: int) -> Path:
+def save(folder: Path, step: int, parts: Mapping[str, Any], *, keep: int, in_place_of: Path | None = None) -> Path:
     """Write a checkpoint so that it is seen complete or not at all, then delete the oldest ones.
 
     Each part goes to a file in a temporary folder beside the final one, is flushed to disk and hashed; the manifest
@@ -34,6 +34,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Any], *, keep: int) -> Pat
         step: Optimizer steps made; the newest checkpoint is the one with the most.
         parts: Name of each file, without suffix, and what goes in: tensors, numbers, text and containers of these.
         keep: How many of the newest checkpoints stay.
+        in_place_of: An earlier checkpoint, deleted once the new one is complete.
 
     Returns:
         The new checkpoint's folder.
@@ -58,6 +59,8 @@ def save(folder: Path, step: int, parts: Mapping[str, Any], *, keep: int) -> Pat
     except (OSError, RuntimeError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingStopped(_failure(folder, step, error)) from error
+    if in_place_of is not None and in_place_of.exists():
+        _delete(in_place_of)
     prune(folder, keep)
     return final
 

@@ -66,6 +66,10 @@ class Run:
     def _steps_per_epoch(self) -> int:
         return -(-len(self.parts.train) // self.recipe.training.accumulate)
 
+    @property
+    def _evaluation_due(self) -> bool:
+        return self.epoch % self.recipe.training.evaluate_every == 0 or self.epoch == self.epochs
+
     def train(self) -> None:
         """Run what is left of the epochs.
 
@@ -80,12 +84,17 @@ class Run:
             check_weights(self.model, self.step)
             seconds = time.perf_counter() - started
             batches = self.batch - first
+            # What was learned is kept even if the evaluation fails.
+            trained = self.save() if self._evaluation_due else None
             self._finish_epoch()
             self.folder.timings.append({"epoch": self.epoch - 1, "training_seconds": seconds, "batches": batches})
-            self.save()
+            self.save(in_place_of=trained)
 
-    def save(self) -> Path | None:
+    def save(self, *, in_place_of: Path | None = None) -> Path | None:
         """Write a checkpoint of this moment, unless there is one.
+
+        Args:
+            in_place_of: An earlier checkpoint that is no longer needed once this one is written.
 
         Returns:
             Its folder, or None if the last one is of this moment.
@@ -97,7 +106,7 @@ class Run:
             return None
         self.guard.check()
         keep = self.recipe.training.keep_checkpoints
-        path = checkpoint.save(self.folder.checkpoints, self.step, self._state(), keep=keep)
+        path = checkpoint.save(self.folder.checkpoints, self.step, self._state(), keep=keep, in_place_of=in_place_of)
         self._saved_at = (self.epoch, self.batch)
         return path
 
@@ -156,8 +165,7 @@ class Run:
 
     def _finish_epoch(self) -> None:
         """Evaluate, write the epoch's line, and stand at the beginning of the next."""
-        training = self.recipe.training
-        due = self.epoch % training.evaluate_every == 0 or self.epoch == self.epochs
+        due = self._evaluation_due
         validation, test = (self._results(part, due=due) for part in (self.parts.validation, self.parts.test))
         blocks = self.tally.blocks()
         record = {
