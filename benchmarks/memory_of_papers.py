@@ -1,12 +1,14 @@
-"""Planned bytes alive for the papers' tables of memory: `python -m benchmarks.memory_of_papers [NETWORK ...]`."""
+"""Planned bytes alive of the recipes whose memory papers print: `python -m benchmarks.memory_of_papers [WORD ...]`.
+
+Of networks beyond CIFAR ResNets; words choose recipes whose names hold one of them.
+"""
 
 from __future__ import annotations
 
 import argparse
-import tomllib
+import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,146 +16,177 @@ from benchmarks.environment import write
 from rich.progress import track
 
 import locallearn as ll
+from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.partitioning.partition import recut
 from locallearn.planning.bytes_alive import peak_bytes
 from locallearn.planning.lowest_peak import lowest_peak
 from locallearn.planning.rehearsal import Rehearsal, Setting
 from locallearn.planning.steps import LocalStep
+from locallearn.recipes import load, published
+from locallearn.recipes.recipe import Recipe
+from locallearn.tasks.named import task_of
 
-TABLE = Path(__file__).with_suffix(".toml")
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-SMALL_BATCH = 2
-EXECUTIONS = {
-    "plain": ll.Execution(),
-    "blocks recomputed": ll.Execution(recompute="blocks"),
-}
+SMALL_NETWORKS = ("resnet32", "resnet110")
+SMALL_BATCH, SMALL_SIDE = 2, 128
+RECOMPUTED = ll.Execution(recompute="blocks")
+WEIGHTS = ("weights", "weights_backbone", "pretrained")
 
 
-def task_of(network: dict[str, Any]) -> ll.Task:
-    """What a network of the table is trained for.
+def printed(name: str) -> dict[str, float]:
+    """The memory that papers print for a run.
 
     Args:
-        network: Its entry.
+        name: Of the recipe.
 
     Returns:
-        The task.
+        GB by paper.
     """
-    if network.get("task") == "segmentation":
-        return ll.Segmentation(network["classes"])
-    return ll.Classification(network["classes"])
+    return {number["paper"]: number["value"] for number in published.numbers(name) if number["name"] == "memory"}
 
 
-def method_of(row: dict[str, Any], network: dict[str, Any]) -> ll.Method:
-    """How a row is trained.
-
-    Args:
-        row: Its entry.
-        network: Its network's.
+def rows() -> list[tuple[str, str]]:
+    """The runs with printed memory, on large networks, at the batch of their own paper.
 
     Returns:
-        The method.
+        Pairs of a recipe and the one of back-propagation beside which the paper prints it.
     """
-    base, _, wrapper = row["method"].partition("+")
-    given = network.get("fields", {})
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    if not wrapper:
-        return ll.method(base, **fields)
-    return ll.method(row["method"], base=ll.method(base, **fields))
+    named = [name for name in published.names() if printed(name) and "batch" not in published.parsed(name).variant]
+    named = [name for name in named if published.parsed(name).network not in SMALL_NETWORKS]
+    whole = [name for name in named if published.parsed(name).method == "backprop"]
+    return [
+        (name, other)
+        for name in named
+        for other in whole
+        if name not in whole and published.parsed(name)[:2] == published.parsed(other)[:2]
+        if printed(name).keys() & printed(other).keys()
+    ]
 
 
-class Measured:
-    """One network of the table, traced once.
+class Planned:
+    """The network, data set and batch of a recipe, traced once.
 
     Args:
-        network: Its entry.
+        recipe: Of back-propagation.
     """
 
-    def __init__(self, network: dict[str, Any]) -> None:
-        self.network, self.task = network, task_of(network)
-        self.build = partial(ll.networks.constructor(network["name"]), network["classes"], **network.get("options", {}))
-        shape = network["input"]
-        self.rehearsal = Rehearsal(self.build, shape, self.task, device=torch.device("cpu"))
-        plain = Setting(method=ll.Backprop(), batch_size=network["batch_size"])
+    def __init__(self, recipe: Recipe) -> None:
+        spec = find_spec(recipe.dataset.name)
+        self.shape, self.task, self.normalization = spec.shape, task_of(spec), (spec.mean, spec.std)
+        options = {key: value for key, value in recipe.network.options.items() if key not in WEIGHTS}
+        self.build = partial(ll.networks.constructor(recipe.network.name), len(spec.classes), **options)
+        self.rehearsal = self._rehearsal(self.shape)
+        plain = self.setting(recipe)
         self.backprop = self.rehearsal.backprop(plain).peak.total
         self.checkpointing = self.rehearsal.checkpointing(plain).peak.total
 
-    def row(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Everything that is planned of a row.
+    def setting(self, recipe: Recipe) -> Setting:
+        """A recipe's step.
 
         Args:
-            row: Its entry.
+            recipe: Any recipe of the same network.
+
+        Returns:
+            All of the step but the cuts.
+        """
+        training = recipe.training
+        return Setting(
+            method=recipe.method.build(), batch_size=training.batch_size, optimizer=training.optimizer,
+            normalization=self.normalization,
+        )  # fmt: skip
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Everything that is planned of a recipe.
+
+        Args:
+            name: The recipe's.
 
         Returns:
             Bytes at the published cuts and at the cuts with the lowest peak, by execution.
         """
-        setting = Setting(
-            method=method_of(row, self.network), batch_size=self.network["batch_size"], normalization=IMAGENET
-        )
-        found: dict[str, Any] = {key: row[key] for key in ("network", "label", "num_blocks", "published_gb")}
-        found |= {
+        recipe = load(name)
+        setting = self.setting(recipe)
+        found: dict[str, Any] = {
+            "name": name,
+            "num_blocks": recipe.partition.num_blocks,
             "method": repr(setting.method),
             "batch_size": setting.batch_size,
-            "input": self.network["input"],
-            "published_backprop_gb": self.network["backprop_gb"],
-            "source": self.network["source"],
+            "input": list(self.shape),
             "backprop_bytes": self.backprop,
             "checkpointing_bytes": self.checkpointing,
-            "published_cuts": self._published(row, setting),
-            "lowest": {name: self._lowest(row, replace(setting, execution=each)) for name, each in EXECUTIONS.items()},
+            "published_cuts": self._published(recipe, setting),
         }
-        best = min(found["lowest"].values(), key=lambda cut: cut["bytes"])
-        return found | {"check": self._checked(best["units"], setting)}
+        recomputed = replace(setting, execution=RECOMPUTED)
+        stepping = replace(recomputed, step_in_backward=True)
+        lowest = {"plain": self._lowest(recipe, setting), "blocks recomputed": self._lowest(recipe, recomputed)}
+        sizes = lowest["blocks recomputed"]["units"]
+        lowest["and step in backward"] = self._measured(self.rehearsal.cut_at(sizes), stepping)
+        return found | {"lowest": lowest, "check": self._checked(sizes, stepping)}
 
-    def _published(self, row: dict[str, Any], setting: Setting) -> dict[str, Any] | None:
-        preset, count = row.get("preset"), len(self.rehearsal.whole.units)
-        if preset is None and row["num_blocks"] < count:
+    def _rehearsal(self, shape: tuple[int, ...]) -> Rehearsal:
+        return Rehearsal(self.build, shape, self.task, device=torch.device("cpu"))
+
+    def _published(self, recipe: Recipe, setting: Setting) -> dict[str, Any] | None:
+        cut = recipe.partition
+        if cut.preset is None:
             return None
         try:
-            blocks = self.rehearsal.cut(row["num_blocks"], "depth", preset, None)
-            return {"bytes": self.rehearsal.local(blocks, setting)[1].peak.total, "units": _units(blocks)}
+            blocks = self.rehearsal.cut(cut.num_blocks, cut.balance, cut.preset, None)
+            return self._measured(blocks, setting)
         except InputError as error:
             return {"bytes": None, "why": str(error)}
 
-    def _lowest(self, row: dict[str, Any], setting: Setting) -> dict[str, Any]:
-        blocks = lowest_peak(self.rehearsal, setting, row["num_blocks"])
-        return {"bytes": self.rehearsal.local(blocks, setting)[1].peak.total, "units": _units(blocks)}
+    def _lowest(self, recipe: Recipe, setting: Setting) -> dict[str, Any]:
+        count = min(recipe.partition.num_blocks or 1, len(self.rehearsal.whole.units))
+        return self._measured(lowest_peak(self.rehearsal, setting, count), setting)
+
+    def _measured(self, blocks: ll.Partition, setting: Setting) -> dict[str, Any]:
+        peak = self.rehearsal.local(blocks, setting)[1].peak.total
+        return {"bytes": peak, "units": [len(info.units) for info in blocks.infos]}
 
     def _checked(self, sizes: list[int], setting: Setting) -> dict[str, Any]:
         """A plan of a small batch of small images against the same step on real tensors."""
-        shape = [self.network["input"][0], *(min(side, 128) for side in self.network["input"][1:])]
-        small = Rehearsal(self.build, shape, self.task, device=torch.device("cpu"))
-        planned = small.local(small.cut_at(sizes), replace(setting, batch_size=SMALL_BATCH))[1].peak.total
-        example = torch.zeros(2, *shape)
+        shape = (self.shape[0], *(min(side, SMALL_SIDE) for side in self.shape[1:]))
+        small, setting = self._rehearsal(shape), replace(setting, batch_size=SMALL_BATCH)
+        planned = small.local(small.cut_at(sizes), setting)[1].peak.total
+        example = torch.zeros(SMALL_BATCH, *shape)
         blocks = recut(ll.partition(self.build(), example, num_blocks=1), example, sizes)
-        step = LocalStep(ll.LocalModel(blocks, setting.method, self.task, normalization=IMAGENET))
+        model = ll.LocalModel(
+            blocks, setting.method, self.task, normalization=self.normalization, execution=setting.execution
+        )
+        step = LocalStep(model, optimizer=setting.optimizer, step_in_backward=setting.step_in_backward)
 
         def whole() -> None:
-            images = torch.rand(SMALL_BATCH, *shape)
-            mean, std = (torch.tensor(values).view(-1, 1, 1) for values in IMAGENET)
-            inputs = (images - mean) / std
-            del images, mean, std
+            # Zeros are an image of the mean colour, which is within the range that is checked.
+            inputs = torch.zeros(SMALL_BATCH, *shape)
             step(inputs, self.task.blank_targets(inputs))
 
-        return {"input": shape, "batch_size": SMALL_BATCH, "planned": planned, "real": peak_bytes(whole, step.held)}
+        real = peak_bytes(whole, step.held)
+        return {"input": list(shape), "batch_size": SMALL_BATCH, "planned": planned, "real": real}
 
 
-def _units(blocks: ll.Partition) -> list[int]:
-    return [len(info.units) for info in blocks.infos]
+def main() -> int:
+    """Plan every row and write `results/memory_of_papers.json`, anew after each network.
 
-
-def main() -> None:
-    """Plan every row and write `results/memory_of_papers.json`, anew after each network."""
+    Returns:
+        1 if a plan is off by more than three percent where it was checked.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("networks", nargs="*", help="networks of the table, all if none is named")
-    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
-    names = parser.parse_args().networks or list(table["network"])
-    rows: list[dict[str, Any]] = []
-    for name in track(names, "networks"):
-        measured = Measured(table["network"][name])
-        rows += [measured.row(row) for row in table["row"] if row["network"] == name]
-        write("memory_of_papers", rows)
+    parser.add_argument("words", nargs="*", help="recipes whose names hold one of these; all if there are none")
+    words = parser.parse_args().words or [""]
+    chosen = [pair for pair in rows() if any(word in pair[0] for word in words)]
+    found: list[dict[str, Any]] = []
+    for other in track(list(dict.fromkeys(other for _, other in chosen)), "networks"):
+        planned = Planned(load(other))
+        for name in (name for name, beside in chosen if beside == other):
+            papers = printed(name).keys() & printed(other).keys()
+            figures = {paper: [printed(other)[paper], printed(name)[paper]] for paper in sorted(papers)}
+            found.append(planned.row(name) | {"printed_gb": figures})
+            write("memory_of_papers", found)
+    off = [row["name"] for row in found if abs(row["check"]["planned"] / row["check"]["real"] - 1) > 0.03]
+    print(f"plans off by more than 3 %: {', '.join(off) or 'none'}")
+    return int(bool(off))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

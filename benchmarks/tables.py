@@ -6,7 +6,6 @@ import argparse
 import json
 import re
 import statistics
-import string
 import sys
 import tomllib
 from collections.abc import Callable
@@ -266,7 +265,7 @@ def networks() -> str:
     """Every network under every method.
 
     Returns:
-        Markdown: blocks of each cell that trains, a letter for each refusal, and what the letters stand for.
+        Markdown: blocks of each cell that trains, a number for each refusal, and what the numbers stand for.
     """
     if not (RESULTS / "networks.json").exists():
         return "Not measured yet."
@@ -277,11 +276,12 @@ def networks() -> str:
     for row in found:
         text = str(row["blocks"])
         if row["outcome"] != "trains":
-            text = reasons.setdefault(_shortened(row["reason"]), string.ascii_lowercase[len(reasons)])
+            reason = _shortened(row["reason"])
+            text = reasons.setdefault(reason, f"r{len(reasons) + 1}")
             text = f"fails ({text})" if row["outcome"] == "fails" else text
         cells.setdefault(row["network"], {})[row["method"]] = text
     table = markdown(["network", *columns], [[name, *map(of.__getitem__, columns)] for name, of in cells.items()])
-    return "\n\n".join([table, *(f"{letter}: {reason}" for reason, letter in reasons.items())])
+    return "\n\n".join([table, *(f"{number}: {reason}" for reason, number in reasons.items())])
 
 
 def memory_of_papers() -> str:
@@ -293,27 +293,29 @@ def memory_of_papers() -> str:
     if not (RESULTS / "memory_of_papers.json").exists():
         return "Not measured yet."
     columns = [
-        "network", "row", "batch", "printed, GB", "printed saving", "plain PyTorch, GiB", "published cuts",
-        "lowest peak", "blocks recomputed", "units of each block", "checkpointing",
+        "recipe", "batch", "printed, GB", "printed saving", "plain PyTorch, GiB", "published cuts", "lowest peak",
+        "blocks recomputed", "and step in backward", "units of each block", "checkpointing", "plan / real",
     ]  # fmt: skip
     return markdown(columns, [_planned(row) for row in result("memory_of_papers")["rows"]])
 
 
 def _planned(row: dict[str, Any]) -> list[str]:
-    whole, cuts, lowest = row["backprop_bytes"], row["published_cuts"], row["lowest"]
-    best = min(lowest.values(), key=lambda cut: cut["bytes"])
+    whole, cuts, lowest, check = (row[key] for key in ("backprop_bytes", "published_cuts", "lowest", "check"))
+    units = lowest["blocks recomputed"]["units"]
+    ((paper, (before, after)),) = row["printed_gb"].items()
     return [
-        row["network"],
-        row["label"],
+        f"`{row['name']}`",
         str(row["batch_size"]),
-        f"{row['published_backprop_gb']:.2f} to {row['published_gb']:.2f}",
-        _saved(row["published_gb"] / row["published_backprop_gb"]),
+        f"{before:.2f} to {after:.2f} ({paper})",
+        _saved(after / before),
         f"{whole / 2**30:.2f}",
-        _saved(cuts["bytes"] / whole) if cuts else "none published",
+        (_saved(cuts["bytes"] / whole) if cuts["bytes"] else "refused") if cuts else "none published",
         _saved(lowest["plain"]["bytes"] / whole),
         _saved(lowest["blocks recomputed"]["bytes"] / whole),
-        ", ".join(map(str, best["units"])) if len(best["units"]) < 9 else "1 each",
+        _saved(lowest["and step in backward"]["bytes"] / whole),
+        ", ".join(map(str, units)) if len(units) < 9 else f"{len(units)} blocks",
         _saved(row["checkpointing_bytes"] / whole),
+        f"{check['planned'] / check['real']:.4f}",
     ]
 
 
