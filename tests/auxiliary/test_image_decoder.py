@@ -25,6 +25,17 @@ def test_equals_the_plain_form_and_so_do_its_gradients(shape: tuple[int, int, in
     assert_same_values_and_gradients(fast, slow, [maps, *weights.values()], weight)
 
 
+@pytest.mark.parametrize("side", [4, 16])
+def test_images_of_another_size_are_restored_at_theirs(side: int) -> None:
+    torch.manual_seed(0)
+    built, wide = (
+        ImageDecoder((5, *size), (3, 16 * size[0] // side, 16 * size[1] // side)) for size in ((side, side), (side, 24))
+    )
+    wide.load_state_dict(built.state_dict())
+    maps = torch.randn(2, 5, side, 24)
+    assert torch.equal(built(maps), wide(maps)) and built(maps).shape == (2, 3, 16, 24 * 16 // side)
+
+
 def test_initialisation_and_width() -> None:
     torch.manual_seed(0)
     decoder = ImageDecoder((64, 8, 8), (1, 32, 32), widen=2)

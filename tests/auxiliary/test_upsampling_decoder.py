@@ -48,7 +48,7 @@ def test_published_sizes(shape: tuple[int, int, int], layers: Layers, parameters
     decoder = UpsamplingDecoder(shape, (3, 224, 224))
     slow = plain(shape[0], layers, of_squares(28, 56, 112, 224)[-len(layers) :])
     assert numbers(decoder) == numbers(slow) == parameters
-    assert decoder.sizes == of_squares(28, 56, 112, 224)[-len(layers) :]
+    assert decoder.sizes(torch.empty(1, *shape)) == of_squares(28, 56, 112, 224)[-len(layers) :]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,14 @@ def test_a_lean_backward_pass_has_the_same_gradients(lean: Lean) -> None:
     with lean_backward(lean):
         loss = decoder(maps).square().sum()
     torch.testing.assert_close(torch.autograd.grad(loss, inputs), wanted)
+
+
+def test_images_of_another_size_are_restored_at_theirs() -> None:
+    torch.manual_seed(0)
+    built, wide = (UpsamplingDecoder((5, *size), (3, 8 * size[0], 8 * size[1])) for size in ((4, 4), (4, 6)))
+    wide.load_state_dict(built.state_dict())
+    maps = torch.randn(2, 5, 4, 6)
+    assert torch.equal(built(maps), wide(maps)) and built(maps).shape == (2, 3, 32, 48)
 
 
 def test_initial_values_and_width() -> None:

@@ -125,7 +125,7 @@ def test_images_are_restored_from_the_patches():
         patches, upsampling = decoder
         assert isinstance(patches, TokenMap) and isinstance(upsampling, UpsamplingDecoder)
         assert (patches.prefix, patches.size) == (1, (2, 2))
-        assert upsampling.convs[0].in_channels == WIDTH and upsampling.sizes[-1] == (SIDE, SIDE)
+        assert upsampling.convs[0].in_channels == WIDTH and upsampling.image_shape[1:] == (SIDE, SIDE)
         tokens = torch.randn(2, 5, WIDTH, requires_grad=True)
         decoder(tokens).square().sum().backward()
         assert not tokens.grad[:, 0].any() and tokens.grad[:, 1:].any(-1).all()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -184,19 +185,20 @@ def test_a_frozen_body_stays_as_it_is_and_the_rest_learns(method):
         assert torch.equal(parameter, before[name]) == name.startswith("backbone.body."), name
 
 
-def square_target():
-    masks = torch.zeros(1, 64, 64, dtype=torch.uint8)
-    masks[:, 8:40, 16:60] = 1
-    return {"boxes": torch.tensor([[16.0, 8.0, 60.0, 40.0]]), "labels": torch.tensor([2]), "masks": masks}
-
-
 CROSS_ENTROPY = ll.InfoPro(task_loss="cross_entropy")
 
 
 @pytest.mark.parametrize(
     "method",
-    [ll.MAN(ll.DGL()), CROSS_ENTROPY, ll.MAN(CROSS_ENTROPY), ll.MLAAN(ll.DGL()), ll.AugLocal(ll.DGL())],
-    ids=["dgl+man", "infopro", "infopro+man", "mlaan", "auglocal"],
+    [
+        ll.MAN(ll.DGL()),
+        CROSS_ENTROPY,
+        replace(CROSS_ENTROPY, decoder="segmentation"),
+        ll.MAN(CROSS_ENTROPY),
+        ll.MLAAN(ll.DGL()),
+        ll.AugLocal(ll.DGL()),
+    ],
+    ids=["dgl+man", "infopro", "infopro_doubling", "infopro+man", "mlaan", "auglocal"],
 )
 def test_methods_take_a_step(method):
     network = detector().train()
@@ -205,11 +207,14 @@ def test_methods_take_a_step(method):
     model = ll.LocalModel(blocks, method, ll.Detection(2), normalization=norm)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     images, targets = images_and_targets()
-    # InfoPro restores images of the size that the network was cut with.
-    outputs = model.local_backward([images[2], torch.rand(3, 64, 64)], [targets[2], square_target()])
-    optimizer.step()
-    model.after_step()
-    assert all(output.loss.isfinite() for output in outputs)
+    # Neither batch has the size that the network was cut with.
+    sides = (64, 40), (64, 100)
+    for height, width in sides:
+        more = torch.rand(3, height, width)
+        outputs = model.local_backward([images[1], more], [targets[1], ll.Detection(2).blank_targets(more[None])[0]])
+        optimizer.step()
+        model.after_step()
+        assert all(output.loss.isfinite() for output in outputs)
 
 
 @pytest.mark.parametrize("name", ["predsim"])

@@ -92,6 +92,21 @@ def doublings(shape: Sequence[int], image_shape: Sequence[int]) -> int:
     return max(0, round(math.log2(growth)))
 
 
+def restored_size(features: Tensor, shape: Sequence[int], image_shape: Sequence[int]) -> tuple[int, int]:
+    """The size of the images that maps were made of, by the ratio of a known map and its image.
+
+    Args:
+        features: (N, C, H, W).
+        shape: The known map's: (C, H, W).
+        image_shape: Its image's: (channels, rows, columns).
+
+    Returns:
+        Rows and columns: those of the known image where the maps have the known size.
+    """
+    height, width = features.shape[2:]
+    return round(height * image_shape[1] / shape[1]), round(width * image_shape[2] / shape[2])
+
+
 def pool_to(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Adaptive average pool that returns the maps themselves, not a copy, if they already have the size.
 

@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from locallearn.auxiliary.feature_map import doublings, kaiming_fan_out_, require_map
+from locallearn.auxiliary.feature_map import doublings, kaiming_fan_out_, require_map, restored_size
 from locallearn.auxiliary.upsampled_conv import upsampled_conv3x3
 from locallearn.lean.relu import lean_relu
 
@@ -20,7 +20,8 @@ class UpsamplingDecoder(nn.Module):
     """1x1 convolution, then for each doubling bilinear upsampling and a convolution, the last one to the image.
 
     Upsampling aligns the corners; its sizes are the image's, halved and rounded up once for each doubling that is still
-    to come, so features of any size will do. Each convolution has a bias, and each but the last is followed by
+    to come, so features of any size will do; those of another size than at construction are taken for features of an
+    image larger or smaller by the same ratio. Each convolution has a bias, and each but the last is followed by
     BatchNorm and ReLU. With `-` for a 1x1 convolution, `=` for a 3x3 convolution of the doubled map, and the feature's
     side as a share of the image's:
 
@@ -75,8 +76,7 @@ class UpsamplingDecoder(nn.Module):
             for (before, after), kernel in zip(pairwise(widths), kernels, strict=True)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:-1])
-        rows, columns = image_shape[1:]
-        self.sizes = [(-(-rows >> left), -(-columns >> left)) for left in reversed(range(count))]
+        self.shape, self.image_shape = tuple(shape), tuple(image_shape)
         if kaiming:
             for conv in self.convs:
                 kaiming_fan_out_(cast(nn.Conv2d, conv))
@@ -88,12 +88,25 @@ class UpsamplingDecoder(nn.Module):
             features: (B, C, H, W).
 
         Returns:
-            (B, *image_shape).
+            (B, *image_shape), rows and columns by the same ratio where the features have another size.
         """
+        sizes = self.sizes(features)
         maps = self.convs[0](features)
-        for norm, conv, size in zip(self.norms, list(self.convs)[1:], self.sizes, strict=True):
+        for norm, conv, size in zip(self.norms, list(self.convs)[1:], sizes, strict=True):
             maps = _doubled(cast(nn.Conv2d, conv), lean_relu(norm(maps)), size)
         return maps
+
+    def sizes(self, features: Tensor) -> list[tuple[int, int]]:
+        """To what the map is brought before each convolution but the first.
+
+        Args:
+            features: (B, C, H, W).
+
+        Returns:
+            Rows and columns, the last those of the image.
+        """
+        rows, columns = restored_size(features, self.shape, self.image_shape)
+        return [(-(-rows >> left), -(-columns >> left)) for left in reversed(range(len(self.norms)))]
 
 
 def _doubled(conv: nn.Conv2d, maps: Tensor, size: tuple[int, int]) -> Tensor:
