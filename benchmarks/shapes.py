@@ -24,9 +24,11 @@ ROWS: dict[str, dict[str, Any]] = {
     "dgl+man": {"method": {"name": "dgl+man"}},
     "infopro+man": {"method": {"name": "infopro+man", "base": INFOPRO}},
     "backprop": {"method": {"name": "backprop"}},
-    "random frozen body": {"method": {"name": "backprop"}, "options": {"trainable_layers": 0}},
+    "random body, weights frozen": {"method": {"name": "backprop"}, "options": {"trainable_layers": 0}},
 }
-"""What each row changes of the recipe: the method, and the network's options."""
+"""What each row changes of the recipe: the method, and the network's options.
+
+In the last row the body's BatchNorms still normalise by each batch, and their running statistics move."""
 
 
 def recipe_of(row: str, steps: int | None) -> Recipe:
@@ -58,7 +60,7 @@ def trained(row: str, out: Path, steps: int | None) -> dict[str, Any]:
     Returns:
         Its name, and what the log says of its first and its last epoch.
     """
-    folder = out / row.replace(" ", "-")
+    folder = out / row.replace(",", "").replace(" ", "-")
     train(recipe_of(row, steps), folder)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return {"name": row, "first": lines[0], "last": lines[-1]}

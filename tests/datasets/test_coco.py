@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from datasets.coco_writer import write_coco
 from locallearn.datasets import coco
 from locallearn.datasets.coco_file import read_coco
 from locallearn.datasets.coco_images import CocoImages
-from locallearn.datasets.coco_writer import write_coco
 from locallearn.datasets.image_set import Splits
 from locallearn.datasets.shapes import SPEC as SHAPES
 from locallearn.datasets.shapes import Shapes
@@ -115,7 +115,8 @@ def test_files_without_outlines_have_no_masks(tmp_path: Path) -> None:
     tables = content()
     for annotation in tables["annotations"]:
         del annotation["segmentation"]
-    assert "masks" not in opened(written(tmp_path, tables)).train[0][1]
+    train = opened(written(tmp_path, tables)).train
+    assert "masks" not in train[0][1] and str(train) == str(tmp_path / "annotations" / "instances_train2017.json")
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])

@@ -7,6 +7,7 @@ import torch
 from sklearn.metrics import accuracy_score, jaccard_score
 from torch import Tensor
 
+from locallearn.errors import InputError
 from locallearn.metrics import MeanIoU
 
 torch.set_num_threads(1)
@@ -42,6 +43,13 @@ def test_equals_scikit_learns_over_the_classes_that_occur(absent: int | None) ->
     found = metric.class_iou()
     assert [0 if index == absent else found[index] for index in range(5)] == pytest.approx(each.tolist())
     assert math.isnan(found[2]) == (absent == 2)
+
+
+@pytest.mark.parametrize("stranger", [-1, 3, 4, 254])
+def test_labels_that_are_no_class_are_refused(stranger: int) -> None:
+    labels = torch.tensor([[[0, 255, stranger, 2]]])
+    with pytest.raises(InputError, match=f"Label maps hold {stranger}; the classes are 0 to 2, and 255"):
+        MeanIoU(3).update(torch.zeros(1, 3, 1, 4), labels)
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero() -> None:

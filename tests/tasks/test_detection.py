@@ -173,16 +173,21 @@ def test_the_model_trains_all_that_stands_around_the_body():
 
 
 @pytest.mark.parametrize("method", [ll.DGL(), ll.Backprop()])
-def test_a_frozen_body_stays_as_it_is_and_the_rest_learns(method):
-    network = detector(trainable_layers=0).train()
+@pytest.mark.parametrize("frozen_norm", [False, True])
+def test_a_frozen_body_keeps_its_parameters_and_the_rest_learns(method, frozen_norm):
+    network = detector(trainable_layers=0, frozen_norm=frozen_norm or None).train()
     model = local_model(network, method)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.1)
     before = copy.deepcopy(dict(network.named_parameters()))
+    statistics = copy.deepcopy(dict(network.backbone.body.named_buffers()))
     model.local_backward(*images_and_targets())
     optimizer.step()
     model.after_step()
     for name, parameter in network.named_parameters():
         assert torch.equal(parameter, before[name]) == name.startswith("backbone.body."), name
+    # Without weights to start from the statistics of BatchNorm move, unless it is frozen too.
+    moved = [n for n, buffer in network.backbone.body.named_buffers() if not torch.equal(buffer, statistics[n])]
+    assert any(name.endswith("running_mean") for name in moved) != frozen_norm and bool(moved) != frozen_norm
 
 
 CROSS_ENTROPY = ll.InfoPro(task_loss="cross_entropy")
@@ -295,6 +300,20 @@ def test_boxes_may_leave_the_image_by_a_pixel(shift, refused):
             enter(images, targets)
     else:
         enter(images, targets)
+
+
+def test_a_data_set_without_outlines_is_refused_for_networks_that_learn_masks():
+    class Boxes(list):
+        def __str__(self):
+            return "boxes.json"
+
+    _, targets = images_and_targets()
+    boxes = Boxes([(None, {"boxes": targets[0]["boxes"], "labels": targets[0]["labels"]})])
+    task = ll.Detection(2)
+    with pytest.raises(InputError, match=r"boxes\.json has no outlines.*MaskRCNN learns.*take retinanet"):
+        task.check_samples(detector(), boxes)
+    task.check_samples(detector("retinanet"), boxes)
+    task.check_samples(detector(), [(None, targets[0])])
 
 
 def test_missing_targets_masks_and_keys_are_named():

@@ -48,11 +48,13 @@ class CocoFile:
     """What a file of annotations holds.
 
     Args:
+        path: The file.
         classes: Names of the categories in the order of their ids; label 1 is the first.
         images: In the file's order.
         has_masks: Whether objects have outlines.
     """
 
+    path: Path
     classes: tuple[str, ...]
     images: tuple[AnnotatedImage, ...]
     has_masks: bool
@@ -102,7 +104,7 @@ def read_coco(file: Path, folder: Path) -> CocoFile:
         AnnotatedImage(folder / image["file_name"], number, image["height"], image["width"], tuple(objects[number]))
         for number, image in images.items()
     )
-    return CocoFile(tuple(names[number] for number in labels), tuple(annotated), has_masks)
+    return CocoFile(file, tuple(names[number] for number in labels), tuple(annotated), has_masks)
 
 
 def _problem(

@@ -35,10 +35,14 @@ class CocoImages:
 
     def __init__(self, file: CocoFile, *, training: bool) -> None:
         self.classes = file.classes
+        self._file = file.path
         self._training = training
         self._has_masks = file.has_masks
         kept = (each for each in file.images if not training or any(not o.is_crowd for o in each.objects))
         self._images = tuple(kept)
+
+    def __str__(self) -> str:
+        return str(self._file)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -26,9 +26,9 @@ class AveragePrecision(Metric):
     """COCO's average precision, averaged over classes, by pycocotools.
 
     `box_ap` is the mean over overlaps (IoU) of 0.50, 0.55, ..., 0.95, `box_ap50` and `box_ap75` are those at 0.5 and
-    0.75; `mask_ap`, `mask_ap50` and `mask_ap75` likewise where network and targets have masks. Of an image the 100 best
-    detections count. Objects marked by `iscrowd` are neither found nor missed. A class without objects does not count;
-    without any objects all is 0.
+    0.75; `mask_ap`, `mask_ap50` and `mask_ap75` likewise where network and targets have masks. In an image the 100 best
+    detections of every class count. Objects marked by `iscrowd` are neither found nor missed. A class without objects
+    does not count; without any objects all is 0.
 
     Other than most metrics it moves every batch's detections to the host at once: masks of images' size would fill the
     device.

@@ -9,8 +9,10 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from typing_extensions import override
 
+from locallearn.errors import InputError
 from locallearn.metrics.metric import Metric
 
 
@@ -38,7 +40,8 @@ class MeanIoU(Metric):
 
     @override
     def update(self, output: Tensor | Mapping[str, Tensor], targets: Tensor) -> None:
-        logits = output["out"] if isinstance(output, Mapping) else output
+        check_label_maps(targets, self._classes, self._ignored)
+        logits = logits_of(output)
         if logits.shape[2:] != targets.shape[1:]:
             logits = F.interpolate(logits, size=targets.shape[1:], mode="bilinear", align_corners=False)
         pairs = targets * self._classes + logits.argmax(1)
@@ -74,3 +77,37 @@ class MeanIoU(Metric):
         found = [value for value in self.class_iou() if not math.isnan(value)]
         right, pixels = int(counts.diag().sum()), int(counts.sum())
         return {"mean_iou": sum(found) / max(len(found), 1), "pixel_accuracy": 100 * right / max(pixels, 1)}
+
+
+def logits_of(output: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """The logits in what a segmenter returns.
+
+    Args:
+        output: Logits, or torchvision's dictionary with them as `"out"`.
+
+    Returns:
+        (N, C, h, w).
+    """
+    return output["out"] if isinstance(output, Mapping) else output
+
+
+def check_label_maps(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+    """Refuse label maps that hold what is no class; they are looked at on a CPU only, where it costs no waiting.
+
+    Args:
+        labels: (N, H, W), int64.
+        num_classes: How many classes there are.
+        ignore_index: The label of pixels that do not count.
+
+    Raises:
+        InputError: Labels outside of the classes; the first ten are named.
+    """
+    if labels.device.type != "cpu" or isinstance(labels, FakeTensor):
+        return
+    known = ((labels >= 0) & (labels < num_classes)) | (labels == ignore_index)
+    if not known.all():
+        strangers = ", ".join(map(str, labels[~known].unique()[:10].tolist()))
+        raise InputError(
+            f"Label maps hold {strangers}; the classes are 0 to {num_classes - 1}, and {ignore_index} stands for "
+            "pixels that do not count."
+        )

@@ -67,10 +67,12 @@ def mask_rcnn(
         image_size: Pixels to which an image's shorter side is brought; the longer is at most 1333/800 of it.
         weights_backbone: A name of torchvision's weights such as `"IMAGENET1K_V1"`, or the path of a .safetensors file
             of the same ResNet trained as a classifier, whose last layer is left out.
-        trainable_layers: How many of stem and four stages learn, counted from the end; 0 freezes the whole body.
+        trainable_layers: How many of stem and four stages learn, counted from the end; 0 freezes all weights of
+            the body, but not the running statistics of its BatchNorms: see `frozen_norm`.
         heads: `"full"`: torchvision's, with its anchors of 32 to 512 pixels. `"small"`: a quarter of the channels,
             fewer regions, and anchors of 1/8 to 1.4 of `image_size`, two sizes on each of the five maps.
         frozen_norm: Whether the body's BatchNorms keep statistics and weights; None: if there are `weights_backbone`.
+            Without, they normalise by each batch in training, also in stages that do not learn.
         mean: Per channel, subtracted from images in [0, 1] by the detector itself.
         std: Per channel, dividing what is left.
 

@@ -130,6 +130,14 @@ class Detection(Task):
         return [f"{name} has labels {bad[:5]}; those of objects are 1 to {self.num_classes}."] if bad else []
 
     @override
+    def check_samples(self, network: nn.Module, samples: Any) -> None:
+        if _learns_masks(network) and "masks" not in samples[0][1]:
+            raise InputError(
+                f"{samples} has no outlines (segmentation), from which {type(network).__name__} learns masks: take "
+                "retinanet, which finds boxes alone, or annotations with outlines."
+            )
+
+    @override
     def head(self, shape: tuple[int, ...]) -> nn.Module:
         from locallearn.auxiliary.dense_head import DenseHead
 

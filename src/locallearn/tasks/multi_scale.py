@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from locallearn.errors import InputError
+from locallearn.metrics.mean_iou import logits_of
 
 PUBLISHED_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
@@ -65,9 +66,7 @@ class MultiScale(nn.Module):
         return total.div_(len(self.scales) * len(mirrors)).clamp_(min=torch.finfo(total.dtype).tiny).log_()
 
     def _probabilities(self, images: Tensor, size: list[int]) -> Tensor:
-        output = self.network(images)
-        logits = output["out"] if isinstance(output, Mapping) else output
-        return _resized(logits, size).softmax(1)
+        return _resized(logits_of(self.network(images)), size).softmax(1)
 
 
 def _resized(maps: Tensor, size: list[int]) -> Tensor:

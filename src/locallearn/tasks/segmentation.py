@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from typing_extensions import override
 
 from locallearn.auxiliary.dense_head import DenseHead
 from locallearn.errors import InputError, listed
 from locallearn.losses.pixel_cross_entropy import pixel_cross_entropy
-from locallearn.metrics.mean_iou import MeanIoU
+from locallearn.metrics.mean_iou import MeanIoU, check_label_maps, logits_of
 from locallearn.tasks.task import Task
 
 
@@ -23,8 +22,9 @@ class Segmentation(Task):
     """Cross-entropy over classes at every pixel that is labelled.
 
     Targets are `(N, H, W)`, int64: class indices, and `ignore_index` where a pixel does not count. Logits,
-    `(N, C, h, w)`, may be smaller than the labels; `losses.pixel_cross_entropy` says how they are resized. The network
-    returns such logits, or torchvision's dictionary of them: `"out"` and perhaps `"aux"`.
+    `(N, C, h, w)`, may be smaller than the labels and are resized to them, bilinear: those of local heads with corners
+    aligned, those that the network returns without, as `MeanIoU` reads them too. The network returns such logits, or
+    torchvision's dictionary of them: `"out"` and perhaps `"aux"`. To train, label maps have the size of the images.
 
     Args:
         num_classes: How many classes there are, C.
@@ -34,7 +34,8 @@ class Segmentation(Task):
     Raises:
         InputError: Fewer than two classes, an ignored label that is a class, or a negative weight.
 
-    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, segmentation: weight 0.4, label 255.
+    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, segmentation: weight 0.4, label 255; corners
+        are aligned in the losses of local heads, not in those of mmsegmentation's DeepLabV3.
     """
 
     num_classes: int
@@ -85,14 +86,7 @@ class Segmentation(Task):
             raise InputError(f"Targets must be maps of class indices, torch.int64 of shape (N, H, W), not {found}.")
         if len(targets) != batch_size or targets.numel() == 0:
             raise InputError(f"Targets are {tuple(targets.shape)} for {batch_size} images: give one map for each.")
-        if targets.device.type == "cpu" and not isinstance(targets, FakeTensor):
-            known = ((targets >= 0) & (targets < self.num_classes)) | (targets == self.ignore_index)
-            if not known.all():
-                strangers = ", ".join(map(str, targets[~known].unique()[:10].tolist()))
-                raise InputError(
-                    f"Label maps hold {strangers}; the classes are 0 to {self.num_classes - 1}, and "
-                    f"{self.ignore_index} stands for pixels that do not count."
-                )
+        check_label_maps(targets, self.num_classes, self.ignore_index)
 
     @override
     def head(self, shape: tuple[int, ...]) -> nn.Module:
@@ -100,29 +94,32 @@ class Segmentation(Task):
 
     @override
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self._cross_entropy(logits, targets, align_corners=True)
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor, *, align_corners: bool) -> Tensor:
         if logits.ndim != 4:
             raise InputError(
                 f"Segmentation scores maps of logits, (N, {self.num_classes}, h, w), not {tuple(logits.shape)}."
             )
-        return pixel_cross_entropy(logits, targets, ignore_index=self.ignore_index)
+        return pixel_cross_entropy(logits, targets, ignore_index=self.ignore_index, align_corners=align_corners)
 
     @override
     def output_loss(self, network: nn.Module, output: Any, targets: Tensor) -> Tensor:
         if isinstance(output, Tensor):
-            return self.loss(output, targets)
+            return self._cross_entropy(output, targets, align_corners=False)
         if not isinstance(output, Mapping) or "out" not in output:
             raise InputError(
                 f"{type(network).__name__} returns {type(output).__name__}; segmentation reads a tensor of logits, or "
                 'a dictionary with "out" and perhaps "aux": wrap the network in a module that returns one of them.'
             )
-        loss = self.loss(output["out"], targets)
+        loss = self._cross_entropy(output["out"], targets, align_corners=False)
         if "aux" in output:
-            loss = loss + self.auxiliary_weight * self.loss(output["aux"], targets)
+            loss = loss + self.auxiliary_weight * self._cross_entropy(output["aux"], targets, align_corners=False)
         return loss
 
     @override
     def prediction(self, output: Any) -> Tensor | None:
-        return output["out"] if isinstance(output, Mapping) else super().prediction(output)
+        return super().prediction(logits_of(output))
 
     @override
     def hits(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,17 @@ class Task(ABC):
             InputError: Wrong type, shape or values.
         """
 
+    def check_samples(self, network: nn.Module, samples: Any) -> None:  # noqa: B027
+        """Refuse training images that lack what a network learns from; called once, before training.
+
+        Args:
+            network: The network to train.
+            samples: The images, as `datasets.Samples` or in memory.
+
+        Raises:
+            InputError: What is missing, from which file, and what to do.
+        """
+
     def head(self, shape: tuple[int, ...]) -> nn.Module | None:
         """The local head that the task calls for, which takes the place of a method's own.
 

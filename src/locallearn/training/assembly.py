@@ -83,6 +83,7 @@ def assemble(recipe: Recipe) -> Assembly:
         )
         spec = augmented(splits.spec, section.augmentation.over(splits.spec.augmentation))
         model = build_model(recipe, spec, device)
+        model.task.check_samples(model.network, splits.train)
         train, validation, test = _batches(recipe, replace(splits, spec=spec), device)
         if not spec.by_lists:
             check_last_batch(model, train.count, recipe.training.batch_size)
