@@ -12,7 +12,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
     {"errors", "atomic_file", "precision", "recomputation", "lean"},
-    {"field_types", "metrics"},
+    {"extras", "field_types"},
+    {"metrics"},
     {"execution", "losses", "auxiliary", "networks", "datasets"},
     {"tasks"},
     {"partitioning", "objective"},

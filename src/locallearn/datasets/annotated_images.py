@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from locallearn.datasets.arrays import named
-from locallearn.datasets.decode import FORMATS
+from locallearn.datasets.decode import FORMATS, UNREADABLE
 from locallearn.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ VOID = 255
 """The label of pixels that do not count."""
 _UNKNOWN = -1
 _MOST_PIXELS = 2**26
-_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError)
 
 
 class Encoded(NamedTuple):
@@ -137,7 +136,7 @@ def _size_of(file: Encoded, expected: tuple[int, int] | None) -> tuple[int, int]
     try:
         with file.open() as opened, Image.open(opened, formats=FORMATS) as image:
             size, mode = (image.height, image.width), image.mode
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{file.name} cannot be read as an image ({error}).") from error
     if expected is None and mode != "RGB":
         raise InputError(f"{file.name} has pixels of kind {mode} instead of 8-bit colour (RGB): convert it.")
@@ -154,5 +153,5 @@ def _pixels(file: Encoded) -> np.ndarray:
     try:
         with file.open() as opened, Image.open(opened, formats=FORMATS) as image:
             return np.asarray(image)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{file.name} cannot be decoded ({error}): replace it.") from error

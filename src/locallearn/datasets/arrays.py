@@ -83,3 +83,19 @@ def named(items: Sequence[str]) -> str:
     """
     more = f" and {len(items) - MOST_NAMED} more" if len(items) > MOST_NAMED else ""
     return ", ".join(items[:MOST_NAMED]) + more
+
+
+def where_to_put(spec: DatasetSpec, folder: object, *, download: bool, more: str = "") -> str:
+    """What to do where files are missing that this package does not fetch, or was not told to.
+
+    Args:
+        spec: The data set's description.
+        folder: Where the files belong.
+        download: Whether fetching them was asked for, in vain.
+        more: Said before the hint that another folder may be named.
+
+    Returns:
+        One sentence or two.
+    """
+    fetched = f"{spec.title} cannot be downloaded from here. " if download else ""
+    return f"{fetched}Put {spec.files} into {folder} (published at {spec.address}){more}; --data names another folder."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locallearn.datasets.annotated_images import VOID, Annotated, AnnotatedImages, Encoded
-from locallearn.datasets.arrays import DataProblems, problems_in
+from locallearn.datasets.arrays import DataProblems, problems_in, where_to_put
 from locallearn.datasets.parquet import opened
 from locallearn.datasets.scale_crop import ScaleCrop
 from locallearn.datasets.spec import DatasetSpec
@@ -62,9 +62,7 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool = False)
     files = {split: _files(folder, split) for split in SPLITS}
     problems = [f"{folder} has no {split}.parquet." for split in SPLITS if not files[split]]
     if problems:
-        fetched = f" {spec.title} cannot be downloaded from here." if download else ""
-        problems[-1] += f"{fetched} Put {spec.files} there (published at {spec.address}); --data names another folder."
-        raise DataProblems(problems)
+        raise DataProblems([*problems, where_to_put(spec, folder, download=download)])
     found = {}
     for split in SPLITS:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locallearn.datasets.annotated_images import VOID, Annotated, AnnotatedImages, Encoded
-from locallearn.datasets.arrays import DataProblems, named
+from locallearn.datasets.arrays import DataProblems, named, where_to_put
 from locallearn.datasets.scale_crop import ScaleCrop
 from locallearn.datasets.spec import DatasetSpec
 
@@ -71,9 +71,7 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool = False)
             opened[split] = AnnotatedImages(spec.classes, samples, label_of)
             problems += opened[split].problems()
     if problems:
-        fetched = f" {spec.title} cannot be downloaded from here." if download else ""
-        hint = f"Put {spec.files} into {folder} (published at {spec.address}); --data names another folder."
-        raise DataProblems([*problems, f"{hint}{fetched}"])
+        raise DataProblems([*problems, where_to_put(spec, folder, download=download)])
     return Splits(spec, opened["train"], None, opened["val"])
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locallearn.datasets.arrays import DataProblems, problems_in
+from locallearn.datasets.arrays import DataProblems, problems_in, where_to_put
 from locallearn.datasets.coco_file import read_coco
 from locallearn.datasets.coco_images import CocoImages
 from locallearn.datasets.detection_transform import DetectionTransform
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
+from locallearn.extras import require
 
 if TYPE_CHECKING:
     from locallearn.datasets.image_set import Splits
@@ -36,7 +37,8 @@ SPEC = DatasetSpec(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     augmentation=DetectionTransform(),
-    source="T.-Y. Lin et al.: Microsoft COCO: Common Objects in Context, 2014; constants: ImageNet's",
+    source="T.-Y. Lin et al.: Microsoft COCO: Common Objects in Context, 2014; mean and standard "
+    "deviation: ImageNet's, not applied to the images, as detectors normalise by their own",
     licence="annotations CC BY 4.0; images under the terms of Flickr",
     files="annotations/instances_train2017.json and instances_val2017.json, train2017/ and val2017/ (or, of one split, "
     "annotations/instances.json and images/)",
@@ -72,7 +74,7 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool = False)
     """
     from locallearn.datasets.image_set import Splits
 
-    _require_pycocotools()
+    require("pycocotools.mask", "COCO's format", extra="detection")
     folder = root or Path("data") / spec.name
     files = _found(folder, spec, download=download)
     read, problems = {}, []
@@ -91,13 +93,6 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool = False)
     return Splits(replace(spec, classes=read["train"].classes), train, None, test)
 
 
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools.mask  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InputError("COCO's format needs pycocotools: pip install 'locallearn[detection]'.") from error
-
-
 def _found(folder: Path, spec: DatasetSpec, *, download: bool) -> dict[str, tuple[Path, Path]]:
     """For 'train' and 'val' the annotations and the folder of their images."""
     annotations = folder / "annotations"
@@ -113,7 +108,5 @@ def _found(folder: Path, spec: DatasetSpec, *, download: bool) -> dict[str, tupl
         return dict.fromkeys(named, (flat, folder / "images"))
     problems += [f"{annotations} has no {_PREFIX}{split}*.json." for split, files in named.items() if not files]
     if problems:
-        fetched = f" {spec.title} cannot be downloaded from here." if download else ""
-        hint = f"Put {spec.files} into {folder} (published at {spec.address}); --data names another folder.{fetched}"
-        raise DataProblems([*problems, hint])
+        raise DataProblems([*problems, where_to_put(spec, folder, download=download)])
     return {split: (file, folder / file.stem.removeprefix(_PREFIX)) for split, (file,) in named.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from locallearn.datasets.arrays import named
-from locallearn.datasets.decode import FORMATS
+from locallearn.datasets.decode import COLOUR_MODES, FORMATS, UNREADABLE, decode_colour
 from locallearn.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from locallearn.datasets.coco_file import AnnotatedImage, Annotation, CocoFile
 
-_MODES = ("RGB", "L", "P", "1", "LA", "RGBA", "CMYK")
 _MOST_HEADERS = 1000
-_UNREADABLE = (OSError, ValueError, SyntaxError, TypeError)
 
 
 class CocoImages:
@@ -64,6 +62,8 @@ class CocoImages:
         import torch
 
         image = self._images[index]
+        _checked_header(image)
+        pixels = decode_colour(lambda: image.path.open("rb"), str(image.path))
         objects = [each for each in image.objects if not (self._training and each.is_crowd)]
         target = {
             "boxes": torch.tensor([each.box for each in objects], dtype=torch.float32).reshape(-1, 4),
@@ -75,7 +75,7 @@ class CocoImages:
             target["masks"] = torch.from_numpy(np.array(masks, np.uint8).reshape(-1, image.height, image.width))
         if not self._training:
             target["iscrowd"] = torch.tensor([each.is_crowd for each in objects], dtype=torch.int64)
-        return torch.from_numpy(np.ascontiguousarray(_pixels(image).transpose(2, 0, 1))), target
+        return torch.from_numpy(pixels), target
 
     def problems(self) -> list[str]:
         """What is wrong with the images, as far as it is cheap to see: the headers of up to 1,000, evenly spread.
@@ -100,23 +100,12 @@ def _checked_header(image: AnnotatedImage) -> None:
     try:
         with Image.open(image.path, formats=FORMATS) as opened:
             size, mode = (opened.height, opened.width), opened.mode
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{image.path} cannot be read as an image ({error}).") from error
     if size != (image.height, image.width):
         raise InputError(f"{image.path} is {size[1]}x{size[0]}, its annotations are for {image.width}x{image.height}.")
-    if mode not in _MODES:
+    if mode not in COLOUR_MODES:
         raise InputError(f"{image.path} has pixels of kind {mode}, which are not 8-bit: convert it to colour (RGB).")
-
-
-def _pixels(image: AnnotatedImage) -> np.ndarray:
-    from PIL import Image
-
-    _checked_header(image)
-    try:
-        with Image.open(image.path, formats=FORMATS) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except _UNREADABLE as error:
-        raise InputError(f"{image.path} cannot be decoded ({error}): replace it.") from error
 
 
 def _painted(annotation: Annotation, image: AnnotatedImage) -> np.ndarray:

@@ -16,7 +16,9 @@ from locallearn.errors import InputError
 
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
-_COLOUR_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
+UNREADABLE = (OSError, ValueError, SyntaxError, TypeError)
+"""What Pillow raises on files that are no images, or damaged ones."""
+COLOUR_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 _CHUNK = 256
 
 
@@ -43,7 +45,7 @@ def decode(opened: Sequence[Callable[[], BinaryIO]], names: Callable[[int], str]
             try:
                 with opened[index]() as file:
                     images[index] = _pixels(file, spec)
-            except (OSError, ValueError, SyntaxError, TypeError) as error:
+            except UNREADABLE as error:
                 bad.append((index, str(error)))
         return bad
 
@@ -73,7 +75,7 @@ def decode_colour(opened: Callable[[], BinaryIO], name: str) -> np.ndarray:
     try:
         with opened() as file:
             return _colour_pixels(file)
-    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise InputError(f"{name} cannot be used ({error}): replace or remove it.") from error
 
 
@@ -112,6 +114,6 @@ def _colour_pixels(file: BinaryIO) -> np.ndarray:
     from PIL import Image
 
     with Image.open(file, formats=FORMATS) as image:
-        if image.mode not in _COLOUR_MODES:
+        if image.mode not in COLOUR_MODES:
             raise ValueError(f"pixels of kind {image.mode} instead of 8-bit colour or grey")
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1).copy()

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionTransform(SampleTransform):
-    """Mirrors half of the training images and scales each by a factor drawn evenly, by torchvision's transforms.
+    """Mirrors half of the training images and, if asked to, scales each by a factor drawn evenly, by torchvision.
 
-    A scaled image keeps its size: where it has grown a part of it is cut out at random, where it has shrunk it is
-    padded with grey on the right and below. Boxes are cut at the image's border; those of which nothing remains are
-    dropped. Pixels become floats in [0, 1] and are not normalised, which detectors do themselves.
+    By default nothing is scaled. A scaled image keeps its size: where it has grown a part of it is cut out at random,
+    where it has shrunk it is padded with grey on the right and below. Boxes are cut at the image's border; those of
+    which nothing remains are dropped. Pixels become floats in [0, 1] and are not normalised, which detectors do
+    themselves.
 
     Args:
         flip: Whether an image is mirrored left to right with probability 1/2.
         min_scale: The smallest factor.
-        max_scale: The largest; 1 and 1 leave the scale alone.
+        max_scale: The largest; 1 and 1, the defaults, leave the scale alone.
 
     Raises:
         InputError: The factors are not in order, or not positive.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from locallearn.datasets.arrays import DataProblems, named, problems_in
+from locallearn.datasets.arrays import DataProblems, named, problems_in, where_to_put
 from locallearn.datasets.class_folders import folder_names, image_names, problems_of_folder
 from locallearn.datasets.folder_samples import FolderSamples
 from locallearn.datasets.parquet import files_by_split
@@ -68,11 +68,8 @@ def open_splits(spec: DatasetSpec, root: Path | None, *, download: bool) -> Spli
         classes, train, test = _from_parquet(spec, root, files)
     else:
         state = "holds neither class folders nor parquet files" if root.exists() else "does not exist"
-        cannot_fetch = f" {spec.title} cannot be downloaded from here." if download else ""
-        raise InputError(
-            f"{root} {state}.{cannot_fetch} Put {spec.files} there (published at {spec.address}); published archives "
-            "are unpacked first. --data names another folder."
-        )
+        more = "; published archives are unpacked first"
+        raise InputError(f"{root} {state}. {where_to_put(spec, root, download=download, more=more)}")
     if len(classes) < 2:
         raise InputError(f"{root} holds images of {named(classes)} alone: at least two classes are needed.")
     return Splits(replace(spec, classes=classes), train, None, test)

@@ -36,6 +36,10 @@ class ScaleCrop(SampleTransform):
 
     Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, segmentation, configs on Cityscapes (mmsegmentation
         0.10.0's Resize, RandomCrop, RandomFlip, PhotoMetricDistortion, Normalize, Pad).
+    Departures: images are resized with antialiasing, where mmcv's bilinear resizing reads four pixels however much it
+        shrinks; sides are rounded to the nearest pixel. Up to ten crops are tried, mmsegmentation's up to eleven; where
+        the image is no larger than the crop, one. Distorted colours are rounded to 8 bits once, at the end, not after
+        every step, and saturation blends with grey instead of scaling the S of HSV.
     """
 
     crop: tuple[int, int]

@@ -30,7 +30,8 @@ SPEC = DatasetSpec(
     licence="Apache-2.0",
     files="nothing (images are generated)",
     address="https://github.com/locallearn/locallearn",
-    notes="Mean and standard deviation are those that the detectors of this package apply to images themselves.",
+    notes="Mean and standard deviation are not applied to the images: detectors normalise by their own, which in this "
+    "package are the same by default.",
     task="detection",
 )
 GENERATED = True

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locallearn.datasets import class_folders, parquet
+from locallearn.datasets.arrays import where_to_put
 from locallearn.datasets.layout import Layout
 from locallearn.datasets.registry import MODULES
 from locallearn.datasets.spec import DatasetSpec
@@ -99,11 +100,9 @@ def recognise(spec: DatasetSpec, root: Path | None, *, download: bool = False) -
         layout = find(spec, root)
     if layout is None:
         state = "holds no files that are read" if root and root.exists() else "does not exist"
-        can_fetch = " or give --dataset.download" if fetch else ""
-        cannot_fetch = f" {spec.title} cannot be downloaded from here." if download else ""
-        raise InputError(
-            f"{root} {state}.{cannot_fetch} Put {spec.files} there (published at {spec.address}){can_fetch}; "
-            "train.parquet and test.parquet (Hugging Face layout) or train/CLASS/*.png and test/CLASS/*.png do too. "
-            "--data names another folder."
+        more = " or give --dataset.download" if fetch else ""
+        more += (
+            "; train.parquet and test.parquet (Hugging Face layout) or train/CLASS/*.png and test/CLASS/*.png do too"
         )
+        raise InputError(f"{root} {state}. {where_to_put(spec, root, download=download, more=more)}")
     return layout

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from locallearn.errors import InputError
+from locallearn.extras import require
 from locallearn.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ class AveragePrecision(Metric):
     name: ClassVar[str] = "box_ap"
 
     def __init__(self, num_classes: int) -> None:
-        try:
-            import pycocotools.cocoeval  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise InputError("Average precision needs pycocotools: pip install 'locallearn[detection]'.") from error
+        require("pycocotools.cocoeval", "Average precision", extra="detection")
         self._classes = num_classes
         self._images: list[dict[str, int]] = []
         self._objects: list[dict[str, Any]] = []

@@ -11,9 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 from typing_extensions import override
 
-from locallearn.errors import InputError
+from locallearn.errors import InputError, listed
 from locallearn.metrics.top_accuracy import TopAccuracy
-from locallearn.tasks.task import Task
+from locallearn.tasks.task import Task, too_few
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Classification(Task):
     num_classes: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_classes, int) or self.num_classes < 2:
-            raise InputError(f"Classification needs at least 2 classes, not {self.num_classes!r}.")
+        if problems := too_few("Classification", self.num_classes, 2):
+            raise InputError(listed(problems))
 
     @property
     @override

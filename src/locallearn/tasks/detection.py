@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from locallearn.errors import InputError, listed
 from locallearn.tasks.class_map import class_map
-from locallearn.tasks.task import Task
+from locallearn.tasks.task import Task, too_few
 
 if TYPE_CHECKING:
     from torchvision.models.detection.image_list import ImageList
@@ -67,10 +67,7 @@ class Detection(Task):
     num_classes: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_classes, int) or self.num_classes < 1:
-            raise InputError(
-                f"Detection needs at least 1 class of objects, background not counted, not {self.num_classes!r}."
-            )
+        _refuse(too_few("Detection", self.num_classes, 1, "class of objects, background not counted"))
 
     @property
     @override

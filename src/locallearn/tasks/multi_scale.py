@@ -33,6 +33,8 @@ class MultiScale(nn.Module):
         InputError: No scale, or one that is not positive.
 
     Source: mmsegmentation 0.10.0, `encoder_decoder.py`, `aug_test`; scales of InfoPro's configs on Cityscapes.
+    Departures: batches on the device are resized, normalised, in floating point; mmcv resizes images of 8 bits before
+        it normalises them.
     """
 
     def __init__(self, network: nn.Module, scales: Sequence[float] = PUBLISHED_SCALES, flip: bool = True) -> None:

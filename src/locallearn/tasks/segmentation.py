@@ -14,7 +14,7 @@ from locallearn.auxiliary.dense_head import DenseHead
 from locallearn.errors import InputError, listed
 from locallearn.losses.pixel_cross_entropy import pixel_cross_entropy
 from locallearn.metrics.mean_iou import MeanIoU, check_label_maps, logits_of
-from locallearn.tasks.task import Task
+from locallearn.tasks.task import Task, too_few
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,8 @@ class Segmentation(Task):
     auxiliary_weight: float = 0.4
 
     def __post_init__(self) -> None:
-        problems = []
-        if not isinstance(self.num_classes, int) or self.num_classes < 2:
-            problems.append(f"Segmentation needs at least 2 classes, not {self.num_classes!r}.")
-        elif 0 <= self.ignore_index < self.num_classes:
+        problems = too_few("Segmentation", self.num_classes, 2)
+        if not problems and 0 <= self.ignore_index < self.num_classes:
             problems.append(
                 f"ignore_index = {self.ignore_index} is one of the {self.num_classes} classes: choose a label outside."
             )

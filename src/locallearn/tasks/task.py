@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from locallearn.metrics import Metric
 
 
+def too_few(task: str, num_classes: object, least: int, counted: str = "classes") -> list[str]:
+    """What is wrong with a number of classes.
+
+    Args:
+        task: The task's name.
+        num_classes: What was given.
+        least: How many there must be.
+        counted: What is counted.
+
+    Returns:
+        A sentence, if there is something.
+    """
+    if isinstance(num_classes, int) and num_classes >= least:
+        return []
+    return [f"{task} needs at least {least} {counted}, not {num_classes!r}."]
+
+
 class Task(ABC):
     """Owns the loss, the number of outputs of a local head, and the labels."""
 
@@ -28,13 +45,13 @@ class Task(ABC):
 
     @abstractmethod
     def fits(self, output_shape: tuple[int, ...]) -> bool:
-        """Whether a network with such outputs can learn the task.
+        """Whether a network whose output is one tensor can learn the task from it.
 
         Args:
             output_shape: Shape of the network's output for one sample.
 
         Returns:
-            True if it can.
+            True if it can; always False where the task reads more than a tensor, as detection does.
         """
 
     def enter(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Any]:
