@@ -20,6 +20,7 @@ from locallearn.tasks.task import Task, too_few
 
 if TYPE_CHECKING:
     from torchvision.models.detection.image_list import ImageList
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
     from locallearn.metrics.average_precision import AveragePrecision
 
@@ -85,9 +86,7 @@ class Detection(Task):
 
     @override
     def enter(self, network: nn.Module, inputs: Sequence[Tensor], targets: Any) -> tuple[Tensor, Objects]:
-        transform = getattr(network, "transform", None)
-        if transform is None:
-            raise InputError(_no_detector(network))
+        transform = transform_of(network)
         _refuse(_misfits(inputs, targets, len(transform.image_mean), learns_masks=_learns_masks(network)))
         images, resized = transform(inputs, targets)
         if images.tensors.device.type != "cpu" and not isinstance(images.tensors, FakeTensor):
@@ -186,6 +185,24 @@ class Detection(Task):
     @override
     def labels(self, targets: Any) -> Tensor:
         raise InputError("Images have no single class in detection; use a method that compares no samples.")
+
+
+def transform_of(network: nn.Module) -> GeneralizedRCNNTransform:
+    """What a detector does to images before its body reads them.
+
+    Args:
+        network: A detector of torchvision.
+
+    Returns:
+        Its module that normalises, resizes and pads.
+
+    Raises:
+        InputError: The network has none.
+    """
+    transform: Any = getattr(network, "transform", None)
+    if transform is None:
+        raise InputError(_no_detector(network))
+    return transform
 
 
 def _one_object(image: Tensor) -> dict[str, Tensor]:

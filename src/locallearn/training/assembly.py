@@ -15,6 +15,7 @@ from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
 from locallearn.networks import build
 from locallearn.partitioning import partition
+from locallearn.tasks.detection import transform_of
 from locallearn.tasks.named import task_of
 from locallearn.training.evaluation import evaluating
 from locallearn.training.out_of_memory import is_out_of_memory, memory_explained
@@ -200,25 +201,15 @@ def _example(network: nn.Module, spec: DatasetSpec) -> torch.Tensor:
     if not spec.by_lists:
         return example
     with evaluating(network):
-        images, _ = _detector_transform(network, spec)(list(example.sigmoid()))
+        images, _ = transform_of(network)(list(example.sigmoid()))
     return images.tensors
 
 
 def _normalization(network: nn.Module, spec: DatasetSpec) -> Normalization:
     if not spec.by_lists:
         return spec.mean, spec.std
-    transform = _detector_transform(network, spec)
-    return transform.image_mean, transform.image_std
-
-
-def _detector_transform(network: nn.Module, spec: DatasetSpec) -> Any:
-    transform = getattr(network, "transform", None)
-    if transform is None:
-        raise InputError(
-            f"{type(network).__name__} is no detector with torchvision's GeneralizedRCNNTransform, which {spec.name} "
-            "needs: take mask_rcnn or retinanet, for example."
-        )
-    return transform
+    transform = transform_of(network)
+    return tuple(transform.image_mean), tuple(transform.image_std)
 
 
 def _check_output(network: nn.Module, example: torch.Tensor, task: Task, spec: DatasetSpec, name: str) -> None:
