@@ -5,10 +5,25 @@ from __future__ import annotations
 import json
 
 import pytest
+from torch import nn
 
 from locallearn.cli import main
+from locallearn.networks import build
 
 SMALL = ["plan", "--network", "resnet20", "--input", "3", "16", "16", "--batch-size", "32"]
+
+
+def small_deeplab(num_classes):
+    return build("deeplabv3", num_classes, backbone="resnet18")
+
+
+def small_detector(num_classes):
+    return build("mask_rcnn", num_classes, backbone="slim_resnet10", heads="small")
+
+
+def pixels(num_classes):
+    layers = [layer for _ in range(2) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Conv2d(3, num_classes, 1))
 
 
 def test_a_plan_with_picture_and_json(tmp_path, capsys):
@@ -20,6 +35,22 @@ def test_a_plan_with_picture_and_json(tmp_path, capsys):
     assert len(found["blocks"]) == 4 and found["peak_bytes"] < found["rivals"][0]["peak_bytes"]
     drawn = picture.read_text()
     assert "backprop" in drawn and "gradients" in drawn and "bytes alive" in drawn
+
+
+def test_a_network_that_labels_pixels_is_planned_so(capsys):
+    words = ["plan", "--network", "cli.test_plan:small_deeplab", "--classes", "5", "--input", "3", "32", "32"]
+    assert main.main([*words, "--batch-size", "2", "--num-blocks", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["network"] == "DeepLabV3"
+    words[2] = "cli.test_plan:pixels"
+    assert main.main([*words, "--batch-size", "2", "--num-blocks", "2", "--json"]) == 0
+    one, two = json.loads(capsys.readouterr().out.splitlines()[-1])["blocks"]
+    assert one["auxiliary_bytes"] > 0 and two["auxiliary_bytes"] == 0
+
+
+def test_a_detector_is_not_planned(capsys):
+    words = ["plan", "--network", "cli.test_plan:small_detector", "--input", "3", "64", "64", "--batch-size", "2"]
+    assert main.main(words) == 2
+    assert "MaskRCNN is a detector" in capsys.readouterr().err
 
 
 def test_a_picture_is_not_overwritten_unasked(tmp_path, capsys):

@@ -88,6 +88,12 @@ def test_check_data_reports_what_is_there(capsys: pytest.CaptureFixture[str]):
     assert report["ok"] and report["counts"] == {"train": 1437, "test": 360}
 
 
+def test_check_data_names_no_folder_for_generated_images(capsys: pytest.CaptureFixture[str]):
+    assert main(["check-data", "shapes", "--json"]) == 0
+    told, *_, last = capsys.readouterr().out.splitlines()
+    assert told == "shapes: samples that are generated in the package" and json.loads(last)["root"] is None
+
+
 def test_check_data_fails_on_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["check-data", "cifar10", "--data", str(tmp_path), "--json"]) == 2
     shown = capsys.readouterr()

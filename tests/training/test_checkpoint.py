@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import re
 import resource
 import shutil
 import signal
@@ -10,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import re
 import torch
 
 from locallearn.errors import InputError, TrainingStopped

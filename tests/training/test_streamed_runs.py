@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+import sys
 import tomllib
+import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from locallearn.cli.compare import resolve as comparison
 from locallearn.cli.main import main
+from locallearn.cli.runs import print_result
 from locallearn.cli.train import resolve
 from locallearn.datasets import load, registry
 from locallearn.datasets.batching import augmented, evaluation_batches, training_batches
@@ -53,6 +58,21 @@ def test_a_run_is_scored_by_its_tasks_metric(finished):
     record = heard.records[0]
     assert 0 < record["train_accuracy"] < 100 and record["validation_mean_iou"] > 0
     assert all(0 < block["accuracy"] < 100 for block in record["blocks"])
+
+
+@pytest.mark.filterwarnings("ignore:trained on and tested on")
+def test_what_the_data_set_warned_of_stands_beside_the_result(tmp_path, monkeypatch, capsys):
+    opened = tiny_maps.open_splits
+
+    def warning(*given, **options):
+        warnings.warn("trained on and tested on", stacklevel=2)
+        return opened(*given, **options)
+
+    monkeypatch.setattr(tiny_maps, "open_splits", warning)
+    summary = train(mapping(training={"epochs": 1}), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["notes"] == ["trained on and tested on"]
+    print_result(summary.as_dict())
+    assert "note" in (told := capsys.readouterr().out) and "trained on and tested on" in told
 
 
 def test_what_is_learned_is_learned(tmp_path):
@@ -128,6 +148,65 @@ def test_accumulated_streamed_batches_count_by_their_images(tmp_path, monkeypatc
     )
     train(mapping(training={"epochs": 1, "accumulate": 7}), tmp_path / "run")
     assert shares == [4 / 26] * 6 + [2 / 26]
+
+
+def test_heads_that_the_task_replaces_are_not_chosen():
+    assert mapping(method={"name": "dgl", "head": "auglocal"}).method.options["head"] == "auglocal"
+    for method, key in (
+        ({"name": "dgl", "head": "linear"}, "method.head"),
+        ({"name": "dgl", "tokens": "class"}, "method.tokens"),
+        ({"name": "dgl+man", "base": {"head": "man"}}, "method.base.head"),
+    ):
+        with pytest.raises(InputError, match=rf"{key} chooses heads .* tiny_maps is for segmentation"):
+            checked(mapping().model_dump() | {"method": method}, where="r")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ["--on", "stl10", "--scales", "0.5", "--flip", "--workers", "1"],
+            "leave --scales and --flip and --workers out",
+        ),
+        (["--batch-size", "0"], "--batch-size must be at least 1, not 0"),
+        (["--workers", "-1"], "--workers must be at least 0, not -1"),
+    ],
+)
+def test_evaluate_refuses_flags_that_would_do_nothing(flags, words, finished, capsys):
+    assert main(["evaluate", str(finished[0]), *flags]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_compare_refuses_every_method_that_does_not_fit_before_it_trains(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("locallearn.cli.runs.train_seeds", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("locallearn.cli.compare.load", lambda _: mapping())
+    out = tmp_path / "out"
+    argv = ["compare", "maps", "--out", str(out)]
+    assert main([*argv, "--methods", "dgl", "predsim", "infopro"]) == 2
+    told = capsys.readouterr().err
+    assert "Nothing was trained" in told and "predsim: " in told and "infopro: " in told and "dgl: " not in told
+    assert not out.exists()
+    assert comparison(["maps"])[0].methods == ("backprop", "dgl", "dgl+man")
+
+
+def test_compare_keeps_its_scores_where_steps_cannot_be_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("locallearn.cli.compare.load", lambda _: mapping(training={"epochs": 1}))
+    out, written = tmp_path / "out", []
+
+    def fails(_):
+        written.append(json.loads((out / "compare.json").read_text()))
+        raise RuntimeError("no room to measure")
+
+    monkeypatch.setitem(
+        sys.modules, "locallearn.training.step_cost", SimpleNamespace(step_cost=fails, time_ratios=fails)
+    )
+    assert main(["compare", "maps", "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "note: the step of dgl+man could not be measured: no room to measure" in told.err
+    rows = json.loads((out / "compare.json").read_text())["methods"]
+    assert [row["method"] for row in rows] == ["backprop", "dgl", "dgl+man"]
+    assert all(row["test_mean_iou"] > 0 and row["peak_bytes"] is row["time_ratio"] is None for row in rows)
+    assert all("test_mean_iou" in row for row in written[0]["methods"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -274,6 +353,13 @@ def test_steps_are_timed_and_those_of_detectors_not_counted():
     assert len(ratios) == 2 and min(ratios) > 0
     with pytest.raises(InputError, match="depends on the images"):
         counted(mapping(), replace(SPEC, task="detection"))
+
+
+def test_steps_are_counted_without_the_weights_that_a_run_began_with(tmp_path, caplog):
+    options = {"backbone": "resnet18", "weights_backbone": str(tmp_path / "gone.safetensors")}
+    made = mapping(network={"name": "deeplabv3", "options": options}, augmentation={"crop": [16, 16]})
+    assert counted(made).peak_bytes > 0
+    assert not caplog.records
 
 
 def test_a_network_that_gives_no_maps_is_refused(tmp_path):

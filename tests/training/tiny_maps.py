@@ -116,11 +116,11 @@ def mapper(num_classes):
     )
 
 
-def mapping(*, workers=0, augmentation=None, training=None, **fields):
+def mapping(*, workers=0, augmentation=None, training=None, network=None, **fields):
     """A recipe whose last batch of an epoch is smaller."""
     return recipe(
         dataset={"name": "tiny_maps", "workers": workers, "augmentation": augmentation or {}},
-        network={"name": "training.tiny_maps:mapper"},
+        network=network or {"name": "training.tiny_maps:mapper"},
         training={"batch_size": 4, "lr": 0.05, "schedule": {"name": "poly"}} | (training or {}),
         **fields,
     )

@@ -16,7 +16,9 @@ from locallearn.cli.flags import Json, parsed
 
 @dataclass(frozen=True, kw_only=True)
 class CheckData:
-    """Read a whole data set as a run would, and say what is there and what is wrong with it.
+    """Read a data set as a run would, and say what is there and what is wrong with it.
+
+    Images that a run decodes one by one are not decoded here: of them it is told what is seen without.
 
     Args:
         data: Where the files are; none looks in data/NAME.
@@ -40,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.datasets.check import check
 
     report = check(options.name, options.data)
-    place = report.root or (f"data/{report.name}" if report.samples else "the package")
+    place = report.root or "the package"
     print(f"{report.name}: {report.layout or 'no known layout'} in {place}")
     for split, count in report.counts.items():
         classes = ", ".join(f"{name} {n}" for name, n in report.splits.get(split, {}).items())

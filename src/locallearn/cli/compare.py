@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from locallearn import atomic_file
 from locallearn.cli import runs
@@ -20,8 +20,13 @@ from locallearn.recipes import Recipe, checked, load
 
 if TYPE_CHECKING:
     from locallearn.training import Summary
+    from locallearn.training.step_cost import StepCost
 
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 METHODS = ("backprop", "dgl", "predsim", "infopro")
+DENSE_METHODS = ("backprop", "dgl", "dgl+man")
+"""Of tasks without a class for each sample, which predsim and the contrastive infopro need."""
 DEFAULT = "digits"
 
 
@@ -30,12 +35,13 @@ class Compare:
     """Train a recipe by several methods; each method's run is a folder of --out, and compare.json the table.
 
     Args:
-        methods: Methods to compare; the recipe's own keeps the recipe's fields, the others have their defaults.
+        methods: Methods to compare; the recipe's own keeps the recipe's fields, the others have their defaults. None
+            takes backprop, dgl, predsim and infopro, and backprop, dgl and dgl+man for segmentation and detection.
         out: Folder of the comparison; none makes runs/RECIPE-compare-seedSEED.
     """
 
     recipe: RecipeName = DEFAULT
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] | None = None
     out: Path | None = None
     format: Format = "table"
     json: Json = False
@@ -57,6 +63,10 @@ def resolve(argv: Sequence[str]) -> tuple[Compare, list[Recipe]]:
     options, recipe = parsed_with_recipe(Compare, argv, load(word), verb="compare", where=f"The recipe {word!r}")
     if options.recipe != word:
         raise InputError(f"Name the recipe first: locallearn compare {options.recipe} ...")
+    if options.methods is None:
+        classified = find_spec(recipe.dataset.name).task == "classification"
+        options = replace(options, methods=METHODS if classified else DENSE_METHODS)
+    assert options.methods is not None
     if not options.methods or len(set(options.methods)) < len(options.methods):
         raise InputError(f"--methods is {' '.join(options.methods) or 'empty'}: give different methods, at least one.")
     return options, [by_method(recipe, name) for name in options.methods]
@@ -91,16 +101,16 @@ def run(argv: Sequence[str]) -> int:
     """
     options, recipes = resolve(argv)
     out = runs.new_folder(options.out, options.recipe, recipes[0], label="compare")
+    _check(recipes)
     rows = []
     for recipe in recipes:
         folder = out / runs.file_name(recipe.method.name)
         print(f"{options.recipe} -> {folder}", file=sys.stderr)
-        summaries = runs.train_seeds(recipe, folder)
-        rows.append(_score(recipe, summaries))
+        rows.append(_score(recipe, runs.train_seeds(recipe, folder)))
+    _write(options, rows, out)
     print("measuring memory, arithmetic and time of one step", file=sys.stderr)
     rows = [row | cost for row, cost in zip(rows, _costs(recipes), strict=True)]
-    table = {"recipe": options.recipe, "methods": rows, "run": str(out)}
-    atomic_file.write(out / "compare.json", (json.dumps(table, indent=2) + "\n").encode())
+    table = _write(options, rows, out)
     print_rows(rows, form=options.format)
     if options.json:
         print(json.dumps(table))
@@ -113,21 +123,46 @@ def _score(recipe: Recipe, summaries: Sequence[Summary]) -> dict[str, Any]:
     return row | ({"deviation": statistics.stdev(scores)} if len(scores) > 1 else {})
 
 
+def _check(recipes: Sequence[Recipe]) -> None:
+    from locallearn.training.assembly import check_models
+
+    try:
+        check_models(recipes)
+    except InputError as error:
+        raise InputError(f"Nothing was trained, because some --methods do not fit. {error}") from error
+
+
+def _write(options: Compare, rows: Sequence[dict[str, Any]], out: Path) -> dict[str, Any]:
+    table = {"recipe": options.recipe, "methods": rows, "run": str(out)}
+    atomic_file.write(out / "compare.json", (json.dumps(table, indent=2) + "\n").encode())
+    return table
+
+
 def _costs(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
     # Bytes, time and operations of one step by each recipe, also over backprop's; of detectors they are not counted.
     from locallearn.training.step_cost import step_cost, time_ratios
 
-    if find_spec(recipes[0].dataset.name).by_lists:
-        unknown = dict.fromkeys(("peak_bytes", "bytes_ratio", "flops_ratio"))
-        return [unknown | {"time_ratio": ratio} for ratio in time_ratios(recipes)]
-    reference = step_cost(by_method(recipes[0], "backprop"))
-    costs = [step_cost(recipe) for recipe in recipes]
+    counts: list[StepCost | None] = [None] * (1 + len(recipes))
+    if not find_spec(recipes[0].dataset.name).by_lists:
+        counts = [_or_none(step_cost, each) for each in (by_method(recipes[0], "backprop"), *recipes)]
+    reference, *costs = counts
+    ratios = _or_none(time_ratios, recipes) or [None] * len(recipes)
     return [
         {
-            "peak_bytes": cost.peak_bytes,
-            "bytes_ratio": cost.peak_bytes / reference.peak_bytes,
+            "peak_bytes": cost and cost.peak_bytes,
+            "bytes_ratio": cost and reference and cost.peak_bytes / reference.peak_bytes,
             "time_ratio": ratio,
-            "flops_ratio": cost.flops / reference.flops,
+            "flops_ratio": cost and reference and cost.flops / reference.flops,
         }
-        for cost, ratio in zip(costs, time_ratios(recipes), strict=True)
+        for cost, ratio in zip(costs, ratios, strict=True)
     ]
+
+
+def _or_none(measured: Callable[[Given], Found], given: Given) -> Found | None:
+    # The results are there already; what cannot be measured costs none of them.
+    try:
+        return measured(given)
+    except Exception as error:
+        what = given.method.name if isinstance(given, Recipe) else "the methods"
+        print(f"note: the step of {what} could not be measured: {error}", file=sys.stderr)
+        return None

@@ -16,7 +16,7 @@ from locallearn.cli.flags import Json, parsed
 from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import find_spec
 from locallearn.datasets.sources import is_streamed
-from locallearn.errors import InputError
+from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe
 from locallearn.recipes.choices import checked_device
 from locallearn.recipes.stored import NETWORK
@@ -71,6 +71,7 @@ def run(argv: Sequence[str]) -> int:
         TrainingStopped: Memory ran out.
     """
     options = parsed(Evaluate, argv, verb="evaluate")
+    _check(options)
     recipe = finished_recipe(options.run)
     if options.on is not None:
         return _run_on(options, options.on, recipe)
@@ -89,6 +90,20 @@ def run(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(result | {"run": str(options.run)}))
     return 0
+
+
+def _check(options: Evaluate) -> None:
+    problems = []
+    if options.batch_size is not None and options.batch_size < 1:
+        problems.append(f"--batch-size must be at least 1, not {options.batch_size}.")
+    if options.workers is not None and options.workers < 0:
+        problems.append(f"--workers must be at least 0, not {options.workers}.")
+    given = {"--scales": options.scales != (1.0,), "--flip": options.flip, "--workers": options.workers is not None}
+    useless = [flag for flag, is_given in given.items() if is_given]
+    if options.on is not None and useless:
+        problems.append(f"--on tests on whole images in memory, as they are: leave {' and '.join(useless)} out.")
+    if problems:
+        raise InputError(listed(problems))
 
 
 def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.device) -> dict[str, Any]:
@@ -198,9 +213,11 @@ def trained_network(run: Path, recipe: Recipe) -> tuple[nn.Module, tuple[str, ..
         InputError: The network cannot be built, or the saved weights are another one's.
     """
     from locallearn.networks import build
+    from locallearn.networks.weightless import weightless
     from locallearn.training.network_file import load_network, stored_classes
 
     classes = stored_classes(run / NETWORK)
-    network = build(recipe.network.name, len(classes), **recipe.network.options)
+    name, options = recipe.network.name, recipe.network.options
+    network = build(name, len(classes), **weightless(name, options))
     load_network(network, run / NETWORK)
     return network.eval(), classes

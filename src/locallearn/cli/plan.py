@@ -61,7 +61,6 @@ def _check_plot(path: Path | None, *, overwrite: bool) -> None:
 def _planned(options: StepOptions, budget: str | None) -> Plan:
     from locallearn.networks import constructor
     from locallearn.planning.plan import plan
-    from locallearn.tasks import Classification
 
     channels = options.input[0]
     return plan(
@@ -69,7 +68,6 @@ def _planned(options: StepOptions, budget: str | None) -> Plan:
         options.input,
         batch_size=options.batch_size,
         method=options.method,
-        task=Classification(options.classes),
         num_blocks=options.num_blocks,
         balance=options.balance,
         split_points=options.split_points,

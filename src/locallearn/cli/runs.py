@@ -172,7 +172,8 @@ def print_result(result: dict[str, Any]) -> None:
         "run": result["run"],
         "network": result["network"],
     }
-    print_rows([{"result": name, "value": value} for name, value in rows.items()])
+    notes = [("note", note) for note in result.get("notes", ())]
+    print_rows([{"result": name, "value": value} for name, value in [*rows.items(), *notes]])
 
 
 def _memory(own: int | None, backprop: int | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from locallearn.datasets.arrays import ImageArrays, problems_in, problems_of
 from locallearn.datasets.checksums import checksums
 from locallearn.datasets.layout import SPLITS, Layout
-from locallearn.datasets.registry import find_spec
+from locallearn.datasets.registry import MODULES, find_spec
 from locallearn.datasets.sources import default_root, is_streamed, opened, recognise
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
@@ -117,7 +117,9 @@ def check(name: str, root: Path | str | None = None) -> DataReport:
 
 
 def _opened(spec: DatasetSpec, folder: Path | None) -> DataReport:
-    report = DataReport(name=spec.name, root=None if folder is None else str(folder), layout=None, classes=spec.classes)
+    generated = getattr(MODULES[spec.name], "GENERATED", False)
+    place = folder if generated else folder or Path("data") / spec.name
+    report = DataReport(name=spec.name, root=None if place is None else str(place), layout=None, classes=spec.classes)
     try:
         found = opened(spec, folder)
     except InputError as error:
@@ -126,7 +128,8 @@ def _opened(spec: DatasetSpec, folder: Path | None) -> DataReport:
         return replace(report, problems=(f"{folder or spec.title} cannot be read: {error}.",))
     parts = {"train": found.train, "validation": found.validation, "test": found.test}
     counts = {split: len(part) for split, part in parts.items() if part is not None}
-    return replace(report, layout="samples that are read one by one", classes=found.spec.classes, samples=counts)
+    layout = "samples that are generated" if generated else "samples that are read one by one"
+    return replace(report, layout=layout, classes=found.spec.classes, samples=counts)
 
 
 def _counted(

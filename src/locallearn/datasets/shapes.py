@@ -35,6 +35,7 @@ SPEC = DatasetSpec(
     task="detection",
 )
 GENERATED = True
+"""There are no files, so that `check-data` names none."""
 TRAIN_IMAGES, TEST_IMAGES = 2000, 300
 _ROUND = 64
 _SIDES = {"circle": _ROUND, "square": 4, "triangle": 3}

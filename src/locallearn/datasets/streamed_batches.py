@@ -125,7 +125,7 @@ class StreamedBatches:
         order = epoch_order(len(self.samples), self.seed, index) if self.shuffle else torch.arange(len(self.samples))
         chosen = order[: self.count].split(self.batch_size)[start:]
         self._drawing.keys = [[(index, sample) for sample in batch.tolist()] for batch in chosen]
-        batches = _started(self._loader) if chosen else iter(())
+        batches: Iterator[Any] = _started(self._loader) if chosen else iter(())
         while True:
             try:
                 batch = next(batches)

@@ -152,7 +152,8 @@ def plan(
         input_shape: Shape of one input, `(C, H, W)` for images.
         batch_size: Inputs in a step.
         method: How the blocks are trained.
-        task: What the network is trained for; None: classification with as many classes as the network has outputs.
+        task: What the network is trained for; None: segmentation where the network gives maps, else classification,
+            with as many classes as it has outputs.
         num_blocks: K; None for one block for each unit, or with a budget for the fewest that fit.
         balance: What the blocks share evenly; `"peak"`: the cuts with the lowest peak that a search finds.
         split_points: Instead of `num_blocks`: modules after which to cut.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -17,16 +17,18 @@ from typing_extensions import override
 
 from locallearn.abstract_method import Method
 from locallearn.engine.step_listener import StepListener
+from locallearn.errors import InputError
 from locallearn.execution import PLAIN, Execution
 from locallearn.local_model import LocalModel
 from locallearn.methods import Backprop
 from locallearn.objective import Normalization
 from locallearn.partitioning import Partition, partition
 from locallearn.partitioning.partition import recut, unit_bytes
+from locallearn.partitioning.tracing import keeping_modes
 from locallearn.planning.fake_network import fake_network
 from locallearn.planning.step_meter import BATCH, GRADIENTS, Measurement, StepMeter, measure
 from locallearn.planning.steps import LocalStep, PlainStep, Step
-from locallearn.tasks import Classification, Task
+from locallearn.tasks import Classification, Segmentation, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +109,13 @@ class Rehearsal:
     Args:
         network: A module, which is left as it is, or a function that builds one.
         input_shape: Shape of one input.
-        task: What the network is trained for; None: classification with as many classes as the network has outputs.
+        task: What the network is trained for; None: segmentation where the network gives maps, else classification,
+            with as many classes as it has outputs.
         device: Where the fake tensors pretend to be.
         channels_last: Whether images lie channels-last in memory.
 
     Raises:
-        InputError: The network cannot be cut.
+        InputError: The network cannot be cut, or is a detector and no task is given.
     """
 
     def __init__(
@@ -132,7 +135,7 @@ class Rehearsal:
         with self._mode:
             self._example = torch.empty(2, *input_shape, device=device)
             self.whole = partition(self.network, self._example, num_blocks=1)
-        self.task = Classification((self.whole.output_shape or (1,))[-1]) if task is None else task
+            self.task = _task(self.whole, self._example) if task is None else task
 
     def cut(
         self, num_blocks: int | None, balance: Literal["depth", "memory", "flops"], preset: str | None,
@@ -297,3 +300,18 @@ class Rehearsal:
             run(inputs, targets, meter)
 
         return measure(whole, step.module, step.optimizer)
+
+
+def _task(whole: Partition, example: Tensor) -> Task:
+    if whole.body:
+        raise InputError(
+            f"{type(whole.network).__name__} is a detector, whose losses hold and compute what the images ask for, and "
+            "here there are none: plan a network that classifies or segments."
+        )
+    shape = whole.output_shape
+    if shape is None:
+        with keeping_modes(whole.network), torch.no_grad():
+            output = whole.network.eval()(example)
+        maps = output.get("out") if isinstance(output, Mapping) else None
+        shape = tuple(maps.shape[1:]) if isinstance(maps, Tensor) else (1,)
+    return Segmentation(shape[0]) if len(shape) == 3 else Classification(shape[-1])

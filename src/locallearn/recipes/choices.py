@@ -226,6 +226,32 @@ def checked_method(given: dict[str, Any]) -> dict[str, Any]:
     return {"name": name} | complete
 
 
+def useless_heads(dataset: str, name: str, options: dict[str, Any]) -> list[str]:
+    """Settings of a method's own heads that do nothing, because the data set's task has heads of its own.
+
+    Args:
+        dataset: A key of `locallearn.datasets.registry.SPECS`.
+        name: See `locallearn.methods.named_method`.
+        options: The method's fields, those of what it is laid over in `base`.
+
+    Returns:
+        A sentence for each that differs from its default; none for classification.
+    """
+    task = find_spec(dataset).task
+    if task == "classification":
+        return []
+    named, prefix, found = named_method(name), "", []
+    while named is not None:
+        defaults = {key: named.defaults[key] for key in ("head", "tokens") if key in named.defaults}
+        found += [f"{prefix}{key}" for key, value in defaults.items() if options.get(key, value) != value]
+        named, options, prefix = named.base, options.get("base", {}), f"{prefix}base."
+    return [
+        f"method.{key} chooses heads that predict once per image, and {dataset} is for {task}, which has heads of its "
+        "own: leave it out."
+        for key in found
+    ]
+
+
 @functools.cache
 def method_fields(name: str) -> type[BaseModel]:
     """The fields of a named method as a model that checks their types.

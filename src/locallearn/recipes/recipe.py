@@ -28,6 +28,7 @@ from locallearn.recipes.choices import (
     checked_device,
     checked_method,
     checked_network,
+    useless_heads,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ Preset = Literal[
     "memory_balanced",
     "mlaan",
 ]
-Option = bool | int | float | str
 
 
 class Section(BaseModel):
@@ -111,7 +111,7 @@ class NetworkSection(Section):
 
     name: str
     """`resnet32`, `torchvision:resnet18`, `timm:NAME` or your own `package.module:function`."""
-    options: dict[str, Option] = {}
+    options: dict[str, bool | int | float | str] = {}
     """Keyword arguments of the network's function."""
 
     _known = field_validator("name")(checked_network)
@@ -393,6 +393,7 @@ class Recipe(Section):
                 'training.offload frees memory of an accelerator, and device = "cpu" has none: leave it off, or set '
                 'device = "auto".'
             )
+        problems += useless_heads(self.dataset.name, self.method.name, self.method.options)
         if problems:
             raise ValueError(listed(problems))
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches, training_batches
 from locallearn.datasets.loading import load
-from locallearn.errors import InputError
+from locallearn.datasets.registry import find_spec
+from locallearn.errors import InputError, listed
 from locallearn.local_model import LocalModel
 from locallearn.networks import build
+from locallearn.networks.weightless import weightless
 from locallearn.partitioning import partition
 from locallearn.tasks.detection import transform_of
 from locallearn.tasks.named import task_of
@@ -48,6 +52,7 @@ class Assembly:
         train: Training batches, augmented, in a new order every epoch.
         validation: Batches of validation images, or None.
         test: Test batches.
+        notes: What the data set warned of when it was read.
     """
 
     spec: DatasetSpec
@@ -56,6 +61,7 @@ class Assembly:
     train: AnyBatches
     validation: AnyBatches | None
     test: AnyBatches
+    notes: tuple[str, ...] = ()
 
 
 def assemble(recipe: Recipe) -> Assembly:
@@ -74,21 +80,61 @@ def assemble(recipe: Recipe) -> Assembly:
     device = find_device(recipe.device)
     with memory_explained(ASSEMBLING, remedy=SMALLER, device=device), determinism_explained():
         section = recipe.dataset
-        splits = load(
-            section.name,
-            recipe.data,
-            download=section.download,
-            validation=section.validation,
-            seed=recipe.seed,
-            num_classes=section.num_classes,
-        )
+        splits, notes = _loaded(recipe)
         spec = augmented(splits.spec, section.augmentation.over(splits.spec.augmentation))
         model = build_model(recipe, spec, device)
         model.task.check_samples(model.network, splits.train)
         train, validation, test = _batches(recipe, replace(splits, spec=spec), device)
         if not spec.by_lists:
             check_last_batch(model, train.count, recipe.training.batch_size)
-        return Assembly(spec, device, model, train, validation, test)
+        return Assembly(spec, device, model, train, validation, test, notes)
+
+
+def recipe_spec(recipe: Recipe) -> DatasetSpec:
+    """The recipe's data set as far as it is known without reading it.
+
+    Args:
+        recipe: Data set, number of outputs and augmentation.
+
+    Returns:
+        Its description.
+    """
+    section = recipe.dataset
+    spec = find_spec(section.name).with_outputs(section.num_classes)
+    return augmented(spec, section.augmentation.over(spec.augmentation))
+
+
+def without_weights(recipe: Recipe) -> Recipe:
+    """A recipe whose network begins at random, because its weights are loaded later or do not matter.
+
+    Args:
+        recipe: Any recipe.
+
+    Returns:
+        The recipe for a network of the same layers.
+    """
+    section = recipe.network
+    options = weightless(section.name, section.options)
+    return recipe.model_copy(update={"network": section.model_copy(update={"options": options})})
+
+
+def check_models(recipes: Sequence[Recipe]) -> None:
+    """Build each recipe's model on the processor and forget it, to refuse before hours of training what does not fit.
+
+    Args:
+        recipes: Complete runs.
+
+    Raises:
+        InputError: Methods and networks do not fit; all are told at once.
+    """
+    problems = []
+    for recipe in recipes:
+        try:
+            build_model(without_weights(recipe), recipe_spec(recipe), torch.device("cpu"))
+        except InputError as error:
+            problems.append(f"{recipe.method.name}: {error}")
+    if problems:
+        raise InputError(listed(problems))
 
 
 def build_model(recipe: Recipe, spec: DatasetSpec, device: torch.device) -> LocalModel:
@@ -183,6 +229,23 @@ def find_device(name: str) -> torch.device:
     if found is None or found.type != device.type or (device.index or 0) >= torch.accelerator.device_count():
         raise InputError(f"The device {name!r} is not on this machine: use --device auto or --device cpu.")
     return device
+
+
+def _loaded(recipe: Recipe) -> tuple[Splits, tuple[str, ...]]:
+    section = recipe.dataset
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        splits = load(
+            section.name,
+            recipe.data,
+            download=section.download,
+            validation=section.validation,
+            seed=recipe.seed,
+            num_classes=section.num_classes,
+        )
+    for each in told:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return splits, tuple(str(each.message) for each in told if each.category is UserWarning)
 
 
 def _batches(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[AnyBatches, AnyBatches | None, AnyBatches]:

@@ -16,8 +16,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locallearn import networks
 from locallearn.benchmarking.turns import in_turns
-from locallearn.datasets.batching import augmented
-from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.planning.fake_network import fake_network
 from locallearn.planning.step_meter import StepMeter, measure
@@ -25,7 +23,7 @@ from locallearn.precision import precision_context
 from locallearn.recipes import checked, dumped
 from locallearn.tasks.named import task_of
 from locallearn.training import optimizer as optimizers
-from locallearn.training.assembly import build_model, find_device, model_of
+from locallearn.training.assembly import build_model, find_device, model_of, recipe_spec, without_weights
 from locallearn.training.optimizer_step import OptimizerStep
 from locallearn.training.out_of_memory import memory_explained
 
@@ -62,14 +60,14 @@ def step_cost(recipe: Recipe, spec: DatasetSpec | None = None) -> StepCost:
     Raises:
         InputError: The task is detection, whose losses depend on what is in an image.
     """
-    spec = spec or _spec(recipe)
+    spec = spec or recipe_spec(recipe)
     if spec.by_lists:
         raise InputError("what a detector's losses compute depends on the images, and here there are none.")
     precision = "bf16" if recipe.precision == "fp16" else recipe.precision
     training = recipe.training.model_copy(update={"offload": False, "capture": False})
     apart = {"title": "", "seed": 0, "seeds": 1, "device": "cpu", "data": None, "channels_last": False}
     apart["training"] = training
-    return _counted(dumped(recipe.model_copy(update=apart | {"precision": precision})), spec)
+    return _counted(dumped(without_weights(recipe).model_copy(update=apart | {"precision": precision})), spec)
 
 
 @functools.cache
@@ -109,7 +107,7 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
         TrainingStopped: Memory ran out.
     """
     device = find_device(recipes[0].device)
-    spec = _spec(recipes[0])
+    spec = recipe_spec(recipes[0])
     size = recipes[0].training.batch_size
     inputs = torch.rand(size, *spec.shape, device=device)
     targets = task_of(spec).blank_targets(inputs)
@@ -124,14 +122,8 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
     return [time / plain for time in ours]
 
 
-def _spec(recipe: Recipe) -> DatasetSpec:
-    section = recipe.dataset
-    spec = find_spec(section.name).with_outputs(section.num_classes)
-    return augmented(spec, section.augmentation.over(spec.augmentation))
-
-
 def _plain(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
-    model = build_model(recipe, _spec(recipe), device)
+    model = build_model(without_weights(recipe), recipe_spec(recipe), device)
     network, task = deepcopy(model.network), model.task
     read = network.get_submodule(model.partition.body)
     optimizer = optimizers.build({"blocks": list(network.parameters())}, recipe.training)
@@ -148,7 +140,7 @@ def _plain(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> C
 
 
 def _local(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
-    model = build_model(recipe, _spec(recipe), device)
+    model = build_model(without_weights(recipe), recipe_spec(recipe), device)
     stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, device)
 
     def step() -> None:

@@ -32,6 +32,7 @@ class Summary:
         peak_bytes: Bytes alive at the peak of a training step; None if the step could not be counted.
         backprop_peak_bytes: The same for back-propagation of the same network and batch.
         versions: Of Python, torch and this package.
+        notes: What the data set warned of, such as that test images were trained on.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Summary:
     peak_bytes: int | None
     backprop_peak_bytes: int | None
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def test_score(self) -> float:

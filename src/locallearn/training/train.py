@@ -9,7 +9,7 @@ from locallearn import atomic_file
 from locallearn.datasets.batching import closed_after
 from locallearn.errors import InputError, TrainingStopped
 from locallearn.training import checkpoint
-from locallearn.training.assembly import assemble
+from locallearn.training.assembly import assemble, without_weights
 from locallearn.training.network_file import save_network
 from locallearn.training.out_of_memory import IN_TRAINING, memory_explained
 from locallearn.training.progress import Progress, Silent
@@ -54,7 +54,8 @@ def train(
     progress = progress or Silent()
     with StopRequest() as stop, deterministic(recipe.deterministic):
         seed_everything(recipe.seed)
-        parts = assemble(recipe)
+        restored = resume and bool(checkpoint.names(folder.checkpoints))
+        parts = assemble(without_weights(recipe) if restored else recipe)
         with closed_after(parts.train, parts.validation, parts.test):
             run = Run(recipe, parts, folder, progress, stop)
             folder.open(recipe)
@@ -135,6 +136,7 @@ def _conclude(run: Run, folder: RunFolder, progress: Progress) -> Summary:
             results=results(folder.metrics.records(), run.score),
             **_peaks(recipe, parts.spec, progress),
             versions=versions(),
+            notes=parts.notes,
         )
         atomic_file.write(folder.summary, summary.json().encode())
     except OSError as error:
