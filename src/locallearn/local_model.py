@@ -170,7 +170,7 @@ class LocalModel(nn.Module):
 
         Raises:
             InputError: Targets do not fit the task, `scales` has not one entry for each window, images leave their
-                range, the network returns something else than a tensor, or `after_step` was forgotten.
+                range, or `after_step` was forgotten.
         """
         check_containers(self.network, self._containers)
         self._averages.begin()
@@ -334,20 +334,21 @@ class LocalModel(nn.Module):
         return [[p for p, last in last_use.items() if last == index] for index in range(len(self.windows))]
 
     @torch.no_grad()
-    def features(self, inputs: Tensor) -> list[Tensor]:
-        """The output of every block; the last is the network's own output.
+    def features(self, inputs: Tensor) -> list[Any]:
+        """The output of every block; the last is the network's own output, or its body's where that alone was cut.
 
         Args:
-            inputs: `(N, ...)`.
+            inputs: `(N, ...)`, as the first block reads them.
 
         Returns:
-            One tensor for each block, without graph.
+            One tensor for each block, without graph; of the last block all that it returns.
         """
-        found, state = [], inputs
+        found: list[Any] = []
+        state: State = inputs
         for block in self.partition.blocks:
             state = block(state)
             found.append(activation(state))
-        return found
+        return [*found[:-1], state]
 
 
 def _averages_are_new(model: nn.Module, _: object) -> None:

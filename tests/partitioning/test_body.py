@@ -148,8 +148,39 @@ def test_side_outputs_given_by_name_allow_cuts_that_are_illegal_without():
 
 
 def test_side_outputs_that_are_no_modules_are_refused():
-    with pytest.raises(InputError, match="has none called fist"):
+    with pytest.raises(InputError, match="has none called 'fist'"):
         ll.partition(Skipping(), torch.zeros(2, 3), num_blocks=2, side_outputs=["fist"])
+
+
+class Branched(nn.Module):
+    """A branch ends in the head; the main path goes on beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.branch = nn.Sequential(nn.Linear(3, 6), nn.ReLU()), nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+        self.next, self.head = nn.Linear(6, 6), nn.Linear(12, 2)
+
+    def forward(self, x):
+        stem = self.stem(x)
+        branch = self.branch(stem)
+        return self.head(torch.cat([self.next(stem), branch], 1))
+
+
+def test_of_side_outputs_alone_the_one_that_the_next_layer_reads_is_the_activation():
+    network = Branched()
+    blocks = ll.partition(network, torch.zeros(2, 3), split_points=["branch"], side_outputs=["stem", "branch"])
+    inputs = torch.randn(4, 3)
+    activation, carried = blocks.blocks[0](inputs)
+    torch.testing.assert_close(activation, network.stem(inputs))
+    torch.testing.assert_close(carried, network.branch(network.stem(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("side_outputs", "message"), [("first", r"side_outputs=\['first'\]"), ([""], "has none called ''")]
+)
+def test_side_outputs_of_another_form_are_refused(side_outputs, message):
+    with pytest.raises(InputError, match=message):
+        ll.partition(Skipping(), torch.zeros(2, 3), num_blocks=2, side_outputs=side_outputs)
 
 
 def test_blocks_whose_parameters_are_frozen_train_their_heads_alone(network):

@@ -59,3 +59,7 @@ def test_plan_takes_it_as_a_balance():
     assert lowest.peak_bytes <= ll.plan(network, (3, 16, 16), balance="memory", **arguments).peak_bytes
     with pytest.raises(InputError, match="num_blocks"):
         ll.plan(network, (3, 16, 16), balance="peak", batch_size=16)
+    with pytest.raises(InputError, match="1 to 7"):
+        ll.plan(network, (3, 16, 16), balance="peak", batch_size=16, num_blocks=0)
+    with pytest.raises(InputError, match="split_points"):
+        ll.plan(network, (3, 16, 16), balance="peak", batch_size=16, num_blocks=2, split_points=["blocks.0"])

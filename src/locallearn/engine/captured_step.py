@@ -56,6 +56,11 @@ class CapturedStep:
         step_in_backward: StepInBackward | None = None,
         keep_logits: bool = False,
     ) -> None:
+        if not isinstance(example_inputs, Tensor) or not isinstance(example_targets, Tensor):
+            raise InputError(
+                "A captured step replays batches of one size, and lists of images, as detectors take them, differ: go "
+                "without CapturedStep (training.capture)."
+            )
         _check(model, optimizer, example_inputs, step_in_backward)
         self.model = model
         self.optimizer = optimizer

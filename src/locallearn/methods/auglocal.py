@@ -94,6 +94,11 @@ class AugLocal(Predicting, Wrapper):
                 f"AugLocal's repeated_halving names the stages {strangers}, which are not in repeated={self.repeated}; "
                 "add them there."
             )
+        if isinstance(self.base, Predicting) and self.base.tokens not in ("mean", self.tokens):
+            problems.append(
+                f"AugLocal builds the heads, so its base's tokens={self.base.tokens!r} has no effect: give "
+                f"AugLocal(..., tokens={self.base.tokens!r})."
+            )
         if self.layers == "conv3x3" and self.repeated:
             problems.append(f"AugLocal's repeated={self.repeated} has no effect with layers='conv3x3'; leave one out.")
         if self.layers != "conv3x3" and self.match_flops:

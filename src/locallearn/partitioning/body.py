@@ -37,9 +37,18 @@ def find_body(network: nn.Module) -> Body | None:
         layers = getattr(module, "return_layers", None)
         if name and isinstance(layers, dict) and isinstance(module, nn.ModuleDict):
             sides = tuple(f"{name}.{layer}" for layer in [layer for layer in module if layer in layers][:-1])
-            prepares = type(getattr(network, "transform", None)).__name__ == "GeneralizedRCNNTransform"
-            return Body(name, sides, alone=prepares)
+            return Body(name, sides, alone=_prepares_images(network))
     return None
+
+
+def _prepares_images(network: nn.Module) -> bool:
+    """Whether a network resizes and batches lists of images itself, as torchvision's detectors do."""
+    transform = getattr(network, "transform", None)
+    if not isinstance(transform, nn.Module):
+        return False
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+    return isinstance(transform, GeneralizedRCNNTransform)
 
 
 class Shell(nn.Module):
@@ -58,8 +67,12 @@ class Shell(nn.Module):
             holder.add_module(parent, nn.Module())
             holder = cast(nn.Module, getattr(holder, parent))
         holder.add_module(last, network.get_submodule(name))
-        self._name = name
+        self._name, self._title = name, f"The {name} of {type(network).__name__}"
         self.training = network.training
+
+    @override
+    def _get_name(self) -> str:
+        return self._title
 
     @override
     def forward(self, inputs: Tensor) -> object:

@@ -111,7 +111,8 @@ def partition(
 
     Of torchvision's segmentation networks and detectors the backbone's body gives the units, and what follows it is the
     head; a detector, which cannot be traced, is cut at its body alone, and the example is a batch of images as its body
-    reads them. Features of earlier layers that the head reads cross the borders of blocks detached.
+    reads them. Features of earlier layers that the head reads cross the borders of windows detached, also those between
+    overlapping ones; within a window they carry gradients.
 
     Args:
         network: Any module that torch.fx can trace; parts inside that it cannot trace stay whole.
@@ -122,7 +123,7 @@ def partition(
         preset: Cut as a paper's released code does at `num_blocks`; see `published_cuts.PRESETS`.
         chain: For a network that cannot be traced: its submodules in the order they are applied, the head last.
         side_outputs: Names of modules whose outputs a far later layer reads as well; it reads them detached where a
-            block ends in between. Those of torchvision's bodies are known.
+            window begins or ends in between. Those of torchvision's bodies are known.
 
     Returns:
         The blocks, the units they are made of, and the head.
@@ -152,7 +153,7 @@ def _partition(
     chain: Sequence[nn.Module] | None,
     side_outputs: Sequence[str],
 ) -> Partition:
-    _check_names(network, side_outputs)
+    _check_names(network, side_outputs, chain)
     body = find_body(network) if chain is None else None
     root = Shell(network, body.name) if body is not None and body.alone else network
     if chain is not None:
@@ -233,12 +234,17 @@ def _check_types(network: object, example: object, num_blocks: object) -> None:
         raise InputError(listed(problems))
 
 
-def _check_names(network: nn.Module, side_outputs: Sequence[str]) -> None:
+def _check_names(network: nn.Module, side_outputs: Sequence[str], chain: Sequence[nn.Module] | None) -> None:
+    if isinstance(side_outputs, str):
+        raise InputError(f"side_outputs is a sequence of names: give side_outputs=[{side_outputs!r}].")
     known = dict(network.named_modules())
-    if strangers := [name for name in side_outputs if name not in known]:
+    if strangers := [name for name in side_outputs if not name or name not in known]:
         raise InputError(
-            f"side_outputs names modules, and {type(network).__name__} has none called {', '.join(strangers)}."
+            f"side_outputs names modules, and {type(network).__name__} has none called "
+            f"{', '.join(map(repr, strangers))}."
         )
+    if side_outputs and chain is not None:
+        raise InputError("side_outputs belongs to traced networks; modules given by chain= hand on one tensor each.")
 
 
 def _check_request(
@@ -284,7 +290,10 @@ def _sizes(network: nn.Module, example: Tensor, traced: TracedUnits, num_blocks:
         elif balance == "flops":
             costs = forward_flops(pieces, example)
         else:
-            raise InputError(f"balance is 'depth', 'memory' or 'flops', not {balance!r}.")
+            raise InputError(
+                f"balance is 'depth', 'memory' or 'flops', not {balance!r}; ll.plan has 'peak' besides, and names "
+                "split_points."
+            )
     return balanced_sizes(costs, num_blocks)
 
 

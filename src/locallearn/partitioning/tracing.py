@@ -64,7 +64,7 @@ def trace(network: nn.Module, whole: set[str]) -> fx.Graph:
             return graph
         if changing == "" or changing in whole:
             raise InputError(
-                f"The forward of {type(network).__name__} takes another path in training than in evaluation, so its "
+                f"The forward of {network._get_name()} takes another path in training than in evaluation, so its "
                 "blocks cannot follow train() and eval(). Move that choice into a submodule, or give the modules by "
                 "hand: partition(network, example, chain=[network.stem, ..., network.head])."
             )
@@ -106,7 +106,7 @@ def _text(node: fx.Node) -> str:
 def _untraceable(network: nn.Module, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
-        f"The forward of {type(network).__name__} cannot be traced by torch.fx ({type(error).__name__}: {reason}). "
+        f"The forward of {network._get_name()} cannot be traced by torch.fx ({type(error).__name__}: {reason}). "
         "Give its modules by hand, in the order in which they are applied: "
         "partition(network, example, chain=[network.stem, ..., network.head])."
     )
@@ -173,7 +173,7 @@ def run(network: nn.Module, graph: fx.Graph, example: Tensor) -> Values:
     except Exception as error:
         required = " It takes more than one input, which blocks do not." if _inputs_without_value(network) > 1 else ""
         raise InputError(
-            f"{type(network).__name__} cannot be run on the example of shape {tuple(example.shape)} and type "
+            f"{network._get_name()} cannot be run on the example of shape {tuple(example.shape)} and type "
             f"{example.dtype}.{required} ({type(error).__name__}: {str(error).strip().splitlines()[0]})"
         ) from error
     finally:

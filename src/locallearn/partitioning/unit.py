@@ -117,7 +117,7 @@ def chained_units(network: nn.Module, example: Tensor, chain: list[nn.Module]) -
     strangers = [f"{index} ({type(module).__name__})" for index, module in enumerate(chain) if id(module) not in names]
     if strangers or len(chain) < 2:
         raise InputError(
-            f"chain= takes at least two submodules of {type(network).__name__}, the last being its head; "
+            f"chain= takes at least two submodules of {network._get_name()}, the last being its head; "
             f"{'not part of the network: entries ' + ', '.join(strangers) if strangers else f'{len(chain)} given'}."
         )
     graph = fx.Graph()
@@ -129,7 +129,9 @@ def chained_units(network: nn.Module, example: Tensor, chain: list[nn.Module]) -
         network.eval()
         values = run(network, graph, example)
     bounds = [0, *range(2, len(chain) + 1)]
-    return _units(graph, values, bounds, range(1, len(chain)), ())
+    nodes = list(graph.nodes)
+    carriers = [nodes[max(bound - 1, 0)] for bound in bounds]
+    return _units(graph, values, bounds, carriers, range(1, len(chain)), ())
 
 
 def _outputs_of(graph: fx.Graph, names: Collection[str]) -> set[fx.Node]:
@@ -174,17 +176,23 @@ def _cut(
     bounds = [bound for bound in bounds if bound < head]
     if not bounds or not starts:
         raise InputError(
-            f"{type(network).__name__} has no place to cut: nowhere is exactly one tensor that needs gradient alive. "
+            f"{network._get_name()} has no place to cut: nowhere is exactly one tensor that needs gradient alive. "
             "Check that it is a chain of layers, or give its modules by hand: partition(network, example, chain=[...])."
         )
-    return _units(graph, values, [*bounds, head], starts, untraceable)
+    entry = next(node for node in nodes if node.op == "placeholder")
+    carriers = [entry if place == 0 else legal[place] for place in (*bounds, head)]
+    return _units(graph, values, [*bounds, head], carriers, starts, untraceable)
 
 
 def _units(
-    graph: fx.Graph, values: Values, bounds: list[int], starts: Sequence[int], untraceable: tuple[str, ...]
+    graph: fx.Graph,
+    values: Values,
+    bounds: list[int],
+    carriers: Sequence[fx.Node],
+    starts: Sequence[int],
+    untraceable: tuple[str, ...],
 ) -> TracedUnits:
     nodes = tuple(graph.nodes)
-    carriers = tuple(_carrier(nodes, bound, values) for bound in bounds)
     shapes = [values.shapes[carrier][1:] for carrier in carriers]
     units: list[Unit] = []
     for index in range(len(bounds) - 1):
@@ -196,18 +204,11 @@ def _units(
             same_resolution = shapes[index + 1][1:] == before.out_shape[1:]
             stage = before.stage + (not (same_parent and same_resolution))
         units.append(Unit(index, name, stage, shapes[index], shapes[index + 1]))
-    return TracedUnits(nodes, tuple(bounds), carriers, tuple(units), untraceable)
+    return TracedUnits(nodes, tuple(bounds), tuple(carriers), tuple(units), untraceable)
 
 
 def _parent(name: str) -> str:
     return name.rpartition(".")[0]
-
-
-def _carrier(nodes: tuple[fx.Node, ...], bound: int, values: Values) -> fx.Node:
-    """The node whose value is the activation at a cut: of side outputs that are alive too, it is later than all."""
-    if bound == 0:
-        return next(node for node in nodes if node.op == "placeholder")
-    return [node for node in alive_at(nodes, bound) if node in values.needs_gradient][-1]
 
 
 def alive_at(nodes: tuple[fx.Node, ...], place: int) -> list[fx.Node]:
@@ -241,16 +242,20 @@ def fed_by_input(nodes: tuple[fx.Node, ...]) -> set[fx.Node]:
     return fed
 
 
-def _legal_places(nodes: tuple[fx.Node, ...], values: Values, sides: set[fx.Node]) -> set[int]:
+def _legal_places(nodes: tuple[fx.Node, ...], values: Values, sides: set[fx.Node]) -> dict[int, fx.Node]:
+    """The places where one tensor that needs gradient is alive beside side outputs, each with that tensor's node."""
     fed = fed_by_input(nodes)
     last_use = {operand: index for index, node in enumerate(nodes) for operand in node.all_input_nodes}
-    legal = set()
+    legal: dict[int, fx.Node] = {}
     alive: list[fx.Node] = []
     for place, node in enumerate(nodes):
         alive = [item for item in alive if last_use[item] >= place]
         needing = [item for item in alive if item in values.needs_gradient]
-        if needing and needing[-1] in values.shapes and sides.issuperset(needing[:-1]):
-            legal.add(place)
+        # Where all are side outputs, the next layer goes on from one of them.
+        activations = [item for item in needing if item not in sides]
+        activations = activations or [item for item in needing if item in node.all_input_nodes]
+        if len(activations) == 1 and activations[0] in values.shapes:
+            legal[place] = activations[0]
         if node in last_use and node in fed:
             alive.append(node)
     return legal

@@ -179,7 +179,7 @@ def plan(
         >>> plan(network, (4,), batch_size=64, num_blocks=2).peak_bytes < 64 * 1024
         True
     """
-    _check(input_shape, batch_size, preset, num_blocks, balance)
+    _check(input_shape, batch_size, preset, num_blocks, balance, split_points)
     limit = None if budget is None else parsed_bytes(budget)
     rehearsal = Rehearsal(network, input_shape, task, device=_device(device), channels_last=channels_last)
     setting = Setting(
@@ -190,7 +190,8 @@ def plan(
     if limit is not None and num_blocks is None and split_points is None:
         blocks = fewest_blocks(rehearsal, setting, limit)
     elif balance == "peak":
-        blocks = lowest_peak(rehearsal, setting, num_blocks or 1)
+        assert num_blocks is not None
+        blocks = lowest_peak(rehearsal, setting, num_blocks)
     else:
         blocks = rehearsal.cut(num_blocks, balance, preset, split_points)
     step, measured = rehearsal.local(blocks, setting)
@@ -227,7 +228,12 @@ def _split_points(blocks: Partition) -> tuple[str, ...] | None:
 
 
 def _check(
-    input_shape: Sequence[int], batch_size: int, preset: str | None, num_blocks: int | None, balance: str
+    input_shape: Sequence[int],
+    batch_size: int,
+    preset: str | None,
+    num_blocks: int | None,
+    balance: str,
+    split_points: Sequence[str] | None,
 ) -> None:
     if batch_size < 1 or not input_shape or min(input_shape) < 1:
         raise InputError(
@@ -235,8 +241,10 @@ def _check(
         )
     if preset is not None and num_blocks is None:
         raise InputError(f"The preset {preset!r} needs num_blocks, the K whose published cuts it has.")
-    if balance == "peak" and (num_blocks is None or preset is not None):
-        raise InputError("balance='peak' searches cuts into num_blocks blocks: give num_blocks, and no preset.")
+    if balance == "peak" and (num_blocks is None or preset is not None or split_points is not None):
+        raise InputError(
+            "balance='peak' searches cuts into num_blocks blocks: give num_blocks, and neither preset nor split_points."
+        )
 
 
 def _device(name: str) -> torch.device:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
 from typing_extensions import override
 
 from locallearn.abstract_method import Method
@@ -239,12 +240,7 @@ class Rehearsal:
             What it holds and computes.
         """
         with self._mode:
-            step = PlainStep(
-                self.network,
-                partial(self.task.output_loss, self.network),
-                optimizer=setting.optimizer,
-                precision=setting.precision,
-            )
+            step = self._plain(setting)
             return self._measured(step, setting, lambda inputs, targets, _: step(inputs, targets))
 
     def accumulation(self, setting: Setting, micro_batches: int) -> Measurement:
@@ -296,7 +292,8 @@ class Rehearsal:
         def whole(meter: StepMeter) -> None:
             inputs = torch.empty(shape, device=self.device, memory_format=self._layout)
             targets = self.task.blank_targets(inputs)
-            meter.label(BATCH, (inputs, targets))
+            tensors = [item for item in pytree.tree_leaves((inputs, targets)) if isinstance(item, Tensor)]
+            meter.label(BATCH, tensors)
             run(inputs, targets, meter)
 
         return measure(whole, step.module, step.optimizer)
