@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torchvision.models import ResNet, VisionTransformer
-from torchvision.models.resnet import Bottleneck
+from torchvision.models import VisionTransformer
 from torchvision.models.segmentation import deeplabv3_resnet101
 
 import locallearn as ll
@@ -71,6 +70,9 @@ def test_networks_are_known_by_their_form(name: str) -> None:
         ("timm:resnext101_32x8d", "resnext101_32x8d"),
         ("resnet18", None),
         ("resnet20", None),
+        ("wide_resnet50_2", None),
+        ("wide_resnet101_2", None),
+        ("resnext101_64x4d", None),
     ],
 )
 def test_whoever_built_them(name: str, known: str | None) -> None:
@@ -134,8 +136,7 @@ def test_units_after_the_published_ones_are_the_heads():
 
 
 def test_refusals_say_what_there_is():
-    images = torch.randn(2, 3, 32, 32)
-    network = ResNet(Bottleneck, [3, 4, 23, 3], width_per_group=4)
+    network, images = uncut("resnet101").network, next(uncut("resnet101").network.parameters()).new_zeros(2, 3, 32, 32)
     with pytest.raises(
         ll.InputError, match=r"no cut of resnet101 of 34 units into 8 blocks; for resnet101 it has K=2, K=4"
     ):
@@ -147,7 +148,7 @@ def test_refusals_say_what_there_is():
     with pytest.raises(
         ll.InputError, match=r"this network, which has no published cuts.*it is for resnet32, resnet110"
     ):
-        ll.partition(build("resnet20", 10), images, num_blocks=4, preset="infopro")
+        ll.partition(build("resnet20", 10), torch.randn(2, 3, 32, 32), num_blocks=4, preset="infopro")
 
 
 def test_published_cuts():

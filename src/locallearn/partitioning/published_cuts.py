@@ -22,23 +22,40 @@ class Form(NamedTuple):
         width: Channels of the last unit's output; None if any will do.
         grouped: Whether it has convolutions of several groups that are not depthwise.
         dilated: Whether it has dilated convolutions.
+        last_weights: Weights of the last unit's convolutions, which tell a ResNet from wider ones; None if any will do.
     """
 
     runs: tuple[int, ...]
     width: int | None = None
     grouped: bool = False
     dilated: bool = False
+    last_weights: int | None = None
+
+    def covers(self, other: Form) -> bool:
+        """Whether a network is of this form.
+
+        Args:
+            other: The network's own, without None.
+
+        Returns:
+            True if it is.
+        """
+        return all(wanted in (None, found) for wanted, found in zip(self, other, strict=True))
+
+
+_BOTTLENECK = 2 * 512 * 2048 + 9 * 512 * 512
+_RESNEXT_BOTTLENECK = 2 * 2048 * 2048 + 9 * 2048 * 2048 // 32
 
 
 NETWORKS = {
     "resnet32": Form((1, 5, 5, 5)),
     "resnet110": Form((1, 18, 18, 18)),
     "resnet34": Form((1, 3, 4, 6, 3), 512),
-    "resnet50": Form((1, 3, 4, 6, 3), 2048),
-    "resnet101": Form((1, 3, 4, 23, 3), 2048),
-    "resnet152": Form((1, 3, 8, 36, 3), 2048),
-    "resnext101_32x8d": Form((1, 3, 4, 23, 3), 2048, grouped=True),
-    "deeplabv3_resnet101": Form((1, 3, 4, 23, 3), 2048, dilated=True),
+    "resnet50": Form((1, 3, 4, 6, 3), 2048, last_weights=_BOTTLENECK),
+    "resnet101": Form((1, 3, 4, 23, 3), 2048, last_weights=_BOTTLENECK),
+    "resnet152": Form((1, 3, 8, 36, 3), 2048, last_weights=_BOTTLENECK),
+    "resnext101_32x8d": Form((1, 3, 4, 23, 3), 2048, grouped=True, last_weights=_RESNEXT_BOTTLENECK),
+    "deeplabv3_resnet101": Form((1, 3, 4, 23, 3), 2048, dilated=True, last_weights=_BOTTLENECK),
     "vgg13": Form((10,), 512),
     "vgg19": Form((16,), 512),
     "mobilenet_v2": Form((19,), 1280),
@@ -65,9 +82,9 @@ def known_network(network: nn.Module, units: Sequence[Unit]) -> str | None:
     convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     grouped = any(1 < conv.groups < conv.in_channels for conv in convs)
     dilated = any(max(conv.dilation) > 1 for conv in convs)
-    found = (
-        name for name, form in NETWORKS.items() if form in (Form(runs, w, grouped, dilated) for w in (width, None))
-    )
+    last = [module for module in network.get_submodule(units[-1].name).modules() if isinstance(module, nn.Conv2d)]
+    form = Form(runs, width, grouped, dilated, sum(conv.weight.numel() for conv in last))
+    found = (name for name, known in NETWORKS.items() if known.covers(form))
     return next(found, None)
 
 
