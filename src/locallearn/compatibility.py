@@ -37,7 +37,8 @@ def check_parts(partition: object, method: object, task: object) -> None:
     if problems:
         raise InputError(listed(problems))
     assert isinstance(partition, Partition) and isinstance(task, Task)
-    if partition.output_shape is not None and not task.fits(partition.output_shape):
+    task.check_network(partition.network)
+    if not partition.body and partition.output_shape is not None and not task.fits(partition.output_shape):
         raise InputError(
             f"{type(partition.network).__name__} gives outputs of shape {partition.output_shape} for one sample, which "
             f"does not fit {task}."

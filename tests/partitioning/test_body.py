@@ -44,6 +44,9 @@ class Skipping(nn.Module):
 class Summed(ll.Classification):
     """Sums all of an output; its local loss reads the features' mean."""
 
+    def fits(self, output_shape):
+        return True
+
     def output_loss(self, network, output, targets):
         return output["out"].square().mean() + output["aux"].square().sum()
 
@@ -76,7 +79,7 @@ def test_the_units_are_the_bodys_and_what_follows_is_the_head(network):
     assert [unit.name for unit in blocks.units][1:3] == ["body.stage0.0", "body.stage0.1"]
     assert blocks.units[-1].name == "body.stage2.1"
     assert set(blocks.head.modules_called) == {"main", "side"}
-    assert blocks.body == "" and blocks.output_shape is None
+    assert blocks.body == "" and blocks.output_shape == (5, 8, 8)
 
 
 def test_side_outputs_are_all_but_the_deepest(network):

@@ -335,7 +335,7 @@ def test_steps_in_evaluation_mode_and_other_networks_are_refused():
     with pytest.raises(InputError, match="training mode only"):
         model.local_backward(*images_and_targets())
     linear = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="Sequential is no detector"):
         ll.LocalModel(ll.partition(linear, torch.zeros(2, 4), num_blocks=1), ll.Backprop(), ll.Detection(2))
 
 
@@ -344,3 +344,10 @@ def test_blank_targets_do_for_a_step():
     model = local_model(network, ll.DGL())
     inputs = torch.rand(2, 3, 64, 48)
     model.local_backward(inputs, model.task.blank_targets(inputs))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_detector_of_other_classes_is_refused_before_a_step(classes):
+    blocks = ll.partition(detector(), torch.zeros(2, 3, 64, 64), num_blocks=2)
+    with pytest.raises(ll.InputError, match="background among them"):
+        ll.LocalModel(blocks, ll.DGL(), ll.Detection(classes))

@@ -52,7 +52,8 @@ class Partition:
         blocks: Their chain equals the network.
         infos: What each block consists of.
         input_shape: Shape of the network's input without the batch.
-        output_shape: Shape of its output without the batch, None if that is no tensor.
+        output_shape: Shape of its output without the batch, of `"out"` where that is a dictionary as torchvision's
+            segmentation networks return; None if it is neither.
         traced: The graph that units and blocks are pieces of.
         body: Name of the submodule that alone was cut, because what stands around it cannot be traced; `""` if the
             blocks are the whole network.
@@ -261,6 +262,8 @@ def _check_request(
         problems.append("preset= goes with num_blocks=, not with split_points=.")
     if num_blocks is not None and num_blocks < 1:
         problems.append(f"num_blocks must be at least 1, not {num_blocks}.")
+    if hasattr(network, "_orig_mod"):
+        problems.append("The network is compiled as a whole: cut it first, then compile its blocks, see Execution.")
     if example.ndim < 2 or example.shape[0] < 1:
         problems.append(f"The example must be a batch, (N, ...), but has shape {tuple(example.shape)}.")
     devices = {str(parameter.device) for parameter in network.parameters()}
@@ -364,7 +367,8 @@ def _prove_equal(
                 block.copies_input = True
         if real:
             _compare(whole, state, whole(inputs))
-    return tuple(state.shape[1:]) if isinstance(state, Tensor) else None
+    output = state.get("out") if isinstance(state, dict) else state
+    return tuple(output.shape[1:]) if isinstance(output, Tensor) else None
 
 
 def _random_like(example: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -25,7 +25,6 @@ from locallearn.methods import Backprop
 from locallearn.objective import Normalization
 from locallearn.partitioning import Partition, partition
 from locallearn.partitioning.partition import recut, unit_bytes
-from locallearn.partitioning.tracing import keeping_modes
 from locallearn.planning.fake_network import fake_network
 from locallearn.planning.step_meter import BATCH, GRADIENTS, Measurement, StepMeter, measure
 from locallearn.planning.steps import LocalStep, PlainStep, Step
@@ -136,7 +135,7 @@ class Rehearsal:
         with self._mode:
             self._example = torch.empty(2, *input_shape, device=device)
             self.whole = partition(self.network, self._example, num_blocks=1)
-            self.task = _task(self.whole, self._example) if task is None else task
+            self.task = _task(self.whole) if task is None else task
 
     def cut(
         self, num_blocks: int | None, balance: Literal["depth", "memory", "flops"], preset: str | None,
@@ -299,16 +298,11 @@ class Rehearsal:
         return measure(whole, step.module, step.optimizer)
 
 
-def _task(whole: Partition, example: Tensor) -> Task:
+def _task(whole: Partition) -> Task:
     if whole.body:
         raise InputError(
             f"{type(whole.network).__name__} is a detector, whose losses hold and compute what the images ask for, and "
             "here there are none: plan a network that classifies or segments."
         )
-    shape = whole.output_shape
-    if shape is None:
-        with keeping_modes(whole.network), torch.no_grad():
-            output = whole.network.eval()(example)
-        maps = output.get("out") if isinstance(output, Mapping) else None
-        shape = tuple(maps.shape[1:]) if isinstance(maps, Tensor) else (1,)
+    shape = whole.output_shape or (1,)
     return Segmentation(shape[0]) if len(shape) == 3 else Classification(shape[-1])

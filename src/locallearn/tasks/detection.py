@@ -85,6 +85,23 @@ class Detection(Task):
         return False
 
     @override
+    def check_network(self, network: nn.Module) -> None:
+        heads: Any = getattr(network, "roi_heads", None)
+        single: Any = getattr(getattr(network, "head", None), "classification_head", None)
+        if not hasattr(network, "transform") or (heads is None and type(network).__name__ != "RetinaNet"):
+            raise InputError(_no_detector(network))
+        if heads is not None and heads.has_keypoint():
+            raise InputError(f"{type(network).__name__} learns keypoints, which Detection's targets have not.")
+        predictor = getattr(getattr(heads, "box_predictor", None), "cls_score", None)
+        outputs = getattr(predictor, "out_features", getattr(single, "num_classes", None))
+        if outputs not in (None, self.num_classes + 1):
+            raise InputError(
+                f"{type(network).__name__} tells {outputs} classes apart, background among them, and {self} needs "
+                f"{self.num_classes + 1}: torchvision's num_classes counts the background, Detection's and "
+                "networks.build's do not."
+            )
+
+    @override
     def enter(self, network: nn.Module, inputs: Sequence[Tensor], targets: Any) -> tuple[Tensor, Objects]:
         transform = transform_of(network)
         _refuse(_misfits(inputs, targets, len(transform.image_mean), learns_masks=_learns_masks(network)))

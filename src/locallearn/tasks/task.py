@@ -54,6 +54,16 @@ class Task(ABC):
             True if it can; always False where the task reads more than a tensor, as detection does.
         """
 
+    def check_network(self, network: nn.Module) -> None:  # noqa: B027
+        """Refuse a network that cannot learn the task for other reasons than its output's shape.
+
+        Args:
+            network: Any network.
+
+        Raises:
+            InputError: It is of another kind, or made for other classes.
+        """
+
     def enter(self, network: nn.Module, inputs: Any, targets: Any) -> tuple[Tensor, Any]:
         """Inputs and targets as the first block and the losses read them: what was given, unless overridden.
 
