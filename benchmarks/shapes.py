@@ -1,7 +1,7 @@
 """Mask R-CNN on generated shapes, by several ways of training: `python -m benchmarks.shapes --out FOLDER [ROW ...]`.
 
-Rows are runs of the recipe `shapes_mask_rcnn` with changes. With `--steps 30` a row takes a minute or two and shows
-that losses fall; whole runs end up in `results/shapes.json`.
+Rows are runs of the recipe `shapes_mask_rcnn` with changes; finished ones are not trained again. With `--steps 30` a row
+takes a minute or two and shows that losses fall; whole runs end up in `results/shapes.json`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def recipe_of(row: str, steps: int | None) -> Recipe:
 
 
 def trained(row: str, out: Path, steps: int | None) -> dict[str, Any]:
-    """Train a row, and say how it went.
+    """Train a row unless its run is finished, and say how it went.
 
     Args:
         row: A key of `ROWS`.
@@ -58,12 +58,15 @@ def trained(row: str, out: Path, steps: int | None) -> dict[str, Any]:
         steps: Optimizer steps, if not all.
 
     Returns:
-        Its name, and what the log says of its first and its last epoch.
+        Its name, steps and parameters, and what the log says of its last epoch.
     """
     folder = out / row.replace(",", "").replace(" ", "-")
-    train(recipe_of(row, steps), folder)
+    if not (folder / "summary.json").exists():
+        train(recipe_of(row, steps), folder, resume=folder.exists())
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return {"name": row, "first": lines[0], "last": lines[-1]}
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    kept = {key: summary[key] for key in ("epochs", "steps", "num_blocks", "parameters", "auxiliary_parameters")}
+    return {"name": row} | kept | {"last": lines[-1]}
 
 
 def main() -> None:
