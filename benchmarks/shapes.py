@@ -1,6 +1,6 @@
 """Mask R-CNN on generated shapes, by several ways of training: `python -m benchmarks.shapes --out FOLDER [ROW ...]`.
 
-Rows are runs of the recipe `shapes_mask_rcnn` with changes; finished ones are not trained again. With `--steps 30` a row
+Rows are runs of the recipe `shapes_mask_rcnn` with changes; finished ones are not trained again. With `--steps 30` one
 takes a minute or two and shows that losses fall; whole runs end up in `results/shapes.json`.
 """
 
