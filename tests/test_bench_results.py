@@ -87,7 +87,14 @@ def test_rows_are_those_of_the_code(content):
     assert {(row["row"], row["precision"]) for row in content["rows"]} == known.keys()
     for row in content["rows"]:
         method = known[row["row"], row["precision"]].method
-        assert row["method"] == (None if method is None else repr(method))
+        assert row["method"] == (None if method is None else _as_measured(repr(method)))
+
+
+def _as_measured(method):
+    """Without the fields that came after the measurement, whose defaults change nothing on these networks."""
+    for later in ("tokens='mean', ", "decoder='cifar', "):
+        method = method.replace(later, "")
+    return method
 
 
 @pytest.mark.slow

@@ -37,12 +37,7 @@ METHODS = {
     "infopro+man_code": {"base": {"prediction": (0.5, 1.0)}},
 }
 NEEDS_MAPS = r"cannot be restored from a feature of shape \(.*only from a map.*use a method without reconstruction"
-REFUSALS = {
-    (method, network): NEEDS_MAPS
-    for method in METHODS
-    if method.startswith("infopro")
-    for network in ("perceptron", "transformer")
-}
+REFUSALS = {(method, "perceptron"): NEEDS_MAPS for method in METHODS if method.startswith("infopro")}
 """The only refusals that are allowed: of windows that do not end at the network's output."""
 CASES = [case for case in itertools.product(METHODS, NETWORKS) if case not in REFUSALS]
 

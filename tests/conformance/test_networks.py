@@ -129,7 +129,7 @@ def test_a_gradient_moves_weights_however_small_it_is():
     torch.testing.assert_close(before - network[0].weight, torch.full((4, 4), 1e-3))
 
 
-def test_refusals_share_a_letter(tmp_path, monkeypatch):
+def test_equal_refusals_share_a_number(tmp_path, monkeypatch):
     (tmp_path / "networks.json").write_text(
         json.dumps(
             {
@@ -144,5 +144,5 @@ def test_refusals_share_a_letter(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     found = tables.networks()
-    assert "| a | 4 | a |" in found and "| b | fails (b) | a |" in found
-    assert found.endswith("a: no (...) here\n\nb: Failure: none")
+    assert "| a | 4 | r1 |" in found and "| b | fails (r2) | r1 |" in found
+    assert found.endswith("r1: no (...) here\n\nr2: Failure: none")

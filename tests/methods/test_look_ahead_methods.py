@@ -11,6 +11,7 @@ from torch import nn
 import locallearn as ll
 from locallearn.methods.man import MAN_CODE, MAN_PAPER
 from locallearn.methods.mlaan import MLAAN_CODE, MLAAN_PAPER
+from locallearn.partitioning.partition import recut
 from small_networks import residual, stack
 
 EXAMPLE = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
@@ -215,7 +216,7 @@ def test_a_released_leap_that_does_not_fit_names_units_and_shapes():
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)
     )
-    partition = ll.partition(network, EXAMPLE.float(), num_blocks=15, preset="mlaan")
+    partition = recut(ll.partition(network, EXAMPLE.float(), num_blocks=16), EXAMPLE.float(), [2, *[1] * 14])
     message = "MLAAN cannot leap from unit 2 (1.1) to units [6, 11, 13, 15]: unit 11 (1.10) reads (6, 8, 8), and the "
     with pytest.raises(ll.InputError, match=re.escape(message) + r".*\(4, 8, 8\).*leap_layers='rule'"):
         ll.LocalModel(partition, ll.method("mlaan_code"), ll.Classification(3))

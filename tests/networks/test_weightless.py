@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 from torch import nn
 
 from locallearn.networks import build
@@ -49,7 +48,7 @@ def test_the_layers_are_those_with_weights(
     name: str, options: dict[str, Any], classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Torchvision changes some options where weights are given; loading is left out.
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: {})
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: {})
     monkeypatch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
     loaded = build(name, classes, weights="DEFAULT", **options)
     plain = build(name, classes, **weightless(name, options | {"weights": "DEFAULT"}))
