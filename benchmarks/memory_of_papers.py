@@ -173,7 +173,9 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="recipes whose names hold one of these; all if there are none")
-    words = parser.parse_args().words or [""]
+    parser.add_argument("--name", default="memory_of_papers", help="of the result file; it begins so")
+    options = parser.parse_args()
+    words = options.words or [""]
     chosen = [pair for pair in rows() if any(word in pair[0] for word in words)]
     found: list[dict[str, Any]] = []
     for other in track(list(dict.fromkeys(other for _, other in chosen)), "networks"):
@@ -182,7 +184,7 @@ def main() -> int:
             papers = printed(name).keys() & printed(other).keys()
             figures = {paper: [printed(other)[paper], printed(name)[paper]] for paper in sorted(papers)}
             found.append(planned.row(name) | {"printed_gb": figures})
-            write("memory_of_papers", found)
+            write(options.name, found)
     off = [row["name"] for row in found if abs(row["check"]["planned"] / row["check"]["real"] - 1) > 0.03]
     print(f"plans off by more than 3 %: {', '.join(off) or 'none'}")
     return int(bool(off))

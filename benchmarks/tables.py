@@ -290,13 +290,15 @@ def memory_of_papers() -> str:
     Returns:
         Markdown.
     """
-    if not (RESULTS / "memory_of_papers.json").exists():
+    names = sorted(path.stem for path in RESULTS.glob("memory_of_papers*.json"))
+    found = {row["name"]: row for name in names for row in result(name)["rows"]}
+    if not found:
         return "Not measured yet."
     columns = [
         "recipe", "batch", "printed, GB", "printed saving", "plain PyTorch, GiB", "published cuts", "lowest peak",
         "blocks recomputed", "and step in backward", "units of each block", "checkpointing", "plan / real",
     ]  # fmt: skip
-    return markdown(columns, [_planned(row) for row in result("memory_of_papers")["rows"]])
+    return markdown(columns, [_planned(row) for row in found.values()])
 
 
 def _planned(row: dict[str, Any]) -> list[str]:
