@@ -18,6 +18,9 @@ from locallearn.training import evaluate
 from locallearn.training.assembly import Assembly, assemble
 from locallearn.training.random_state import seed_everything
 
+KEPT = ("epochs", "steps", "num_blocks", "parameters", "auxiliary_parameters", "peak_bytes", "backprop_peak_bytes")
+RESULTS = ("test_mean_iou", "test_pixel_accuracy")
+
 
 class Constant(nn.Module):
     """Predicts one class for every pixel.
@@ -72,9 +75,10 @@ def baselines(recipe: Recipe) -> list[dict[str, Any]]:
     task, network = parts.model.task, parts.model.network
     untrained = evaluate(network, parts.test, task.metric())
     majority = evaluate(Constant(len(parts.spec.classes), majority_class(parts)), parts.test, task.metric())
+    blank = dict.fromkeys((*KEPT, "seed", "training_seconds"))
     return [
-        {"name": "majority class", **{f"test_{key}": value for key, value in majority.items()}},
-        {"name": "untrained", **{f"test_{key}": value for key, value in untrained.items()}},
+        {"name": name} | blank | {key: results[key.removeprefix("test_")] for key in RESULTS}
+        for name, results in (("majority class", majority), ("untrained", untrained))
     ]
 
 
@@ -90,13 +94,12 @@ def row(run: Path) -> dict[str, Any]:
     recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     timings = [json.loads(line) for line in (run / "timings.jsonl").read_text(encoding="utf-8").splitlines()]
-    kept = ("epochs", "steps", "num_blocks", "parameters", "auxiliary_parameters", "peak_bytes", "backprop_peak_bytes")
     return {
         "name": recipe["method"]["name"],
+        **{key: summary[key] for key in KEPT},
         "seed": recipe["seed"],
-        **{key: summary[key] for key in kept},
-        **{key: value for key, value in summary.items() if key.startswith("test_")},
-        "training_seconds": sum(line["training_seconds"] for line in timings),
+        "training_seconds": round(sum(line["training_seconds"] for line in timings)),
+        **{key: summary[key] for key in RESULTS},
     }
 
 
