@@ -282,39 +282,41 @@ def check_exchange(built: Ready) -> None:
         raise Failure("The exported network's output is not the library's.")
 
 
-def rows(networks: str, methods: str) -> Iterator[dict[str, Any]]:
-    """The cells of the grid whose names match.
+def rows(case: Case, methods: str) -> Iterator[dict[str, Any]]:
+    """The cells of one network.
 
     Args:
-        networks: A pattern as for file names.
-        methods: Likewise.
+        case: The network.
+        methods: A pattern as for file names.
 
     Yields:
         Rows of a result.
     """
-    for case in (case for case in CASES if fnmatch.fnmatch(case.name, networks)):
-        chosen = [method for method in METHODS if fnmatch.fnmatch(method, methods)]
-        yield from (cell(case, method) for method in chosen)
+    yield from (cell(case, method) for method in METHODS if fnmatch.fnmatch(method, methods))
 
 
 def main() -> int:
-    """Fill the whole grid and write `results/networks.json`; a part of it is only printed.
+    """Fill the grid and write `results/networks.json`, anew after each network, if all methods are asked for.
 
     Returns:
         1 if a cell fails; a refusal is no failure.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", default="*", help="pattern of names; a part is printed and not written")
-    parser.add_argument("--methods", default="*")
+    parser.add_argument("--networks", nargs="+", default=["*"], help="patterns of names; all if there are none")
+    parser.add_argument("--methods", default="*", help="pattern of names; a part is printed and not written")
     options = parser.parse_args()
-    found = []
-    for row in rows(options.networks, options.methods):
-        found.append(row)
-        print(*(row[key] for key in ("network", "method", "num_blocks", "preset", "outcome", "seconds")), flush=True)
-        if row["reason"]:
-            print("   ", row["reason"], flush=True)
-    if (options.networks, options.methods) == ("*", "*"):
-        print(write("networks", found))
+    found: list[dict[str, Any]] = []
+    chosen = [case for case in CASES if any(fnmatch.fnmatch(case.name, each) for each in options.networks)]
+    for case in chosen:
+        for row in rows(case, options.methods):
+            found.append(row)
+            print(
+                *(row[key] for key in ("network", "method", "num_blocks", "preset", "outcome", "seconds")), flush=True
+            )
+            if row["reason"]:
+                print("   ", row["reason"], flush=True)
+        if options.methods == "*":
+            write("networks", found)
     return int(any(row["outcome"] == "fails" for row in found))
 
 
