@@ -282,6 +282,9 @@ def check_exchange(built: Ready) -> None:
         raise Failure("The exported network's output is not the library's.")
 
 
+SHOWN = ("network", "method", "num_blocks", "preset", "outcome", "seconds")
+
+
 def rows(case: Case, methods: str) -> Iterator[dict[str, Any]]:
     """The cells of one network.
 
