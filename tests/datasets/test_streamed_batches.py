@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from locallearn.datasets import streamed_batches
 from locallearn.datasets.batches import Batches
 from locallearn.datasets.image_set import ImageSet
 from locallearn.datasets.spec import Augmentation, DatasetSpec
@@ -227,6 +228,28 @@ def test_workers_leave_signals_to_the_run_and_end_with_close() -> None:
     batches.close()
     assert not any(map(alive, pids))
     assert same(batches.epoch(0), streamed().epoch(0))  # new ones are started when they are needed
+    batches.close()
+
+
+def test_a_signal_while_workers_start_does_not_end_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, initialized = streamed_batches._started, streamed_batches._leave_signals
+
+    def signalled(loader: Any) -> Any:
+        iterator = started(loader)
+        for pid in workers_of(batches):
+            os.kill(pid, signal.SIGTERM)
+        return iterator
+
+    def late(worker: int) -> None:
+        time.sleep(0.3)
+        initialized(worker)
+
+    monkeypatch.setattr(streamed_batches, "_started", signalled)
+    monkeypatch.setattr(streamed_batches, "_leave_signals", late)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    batches = streamed(workers=2)
+    assert len(list(batches.epoch(0))) == 5
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     batches.close()
 
 

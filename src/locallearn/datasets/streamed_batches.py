@@ -8,6 +8,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from types import FrameType
@@ -22,6 +23,9 @@ from locallearn.errors import InputError, TrainingStopped, listed
 
 if TYPE_CHECKING:
     from locallearn.datasets.samples import Samples, Transform
+
+_HELD = (signal.SIGINT, signal.SIGTERM)
+_CAN_HOLD = hasattr(signal, "pthread_sigmask")
 
 
 class StreamedBatches:
@@ -213,6 +217,8 @@ def _leave_signals(worker: int) -> None:
     # A signal to the whole group of processes, as Ctrl-C is, must not end workers before the run has saved its state.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _note)
+    if _CAN_HOLD:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
 
 
 def _note(number: int, frame: FrameType | None) -> None:
@@ -220,12 +226,23 @@ def _note(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    # A worker inherits this, so that a signal sent while it starts waits for `_leave_signals` rather than ends it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD) if _CAN_HOLD else ()
+    try:
+        yield
+    finally:
+        if _CAN_HOLD:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _context() -> str | None:
     return "fork" if sys.platform == "linux" else None
 
 
 def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _signals_held():
         # Workers decode on one thread and touch no accelerator; more of them than cores is the user's choice.
         warnings.filterwarnings("ignore", message=".*(multi-threaded|excessive worker).*")
         return iter(loader)
