@@ -20,7 +20,7 @@ LEVELS = [
     {"abstract_method", "engine", "look_ahead"},
     {"averaging", "compatibility", "predicting"},
     {"methods", "local_model"},
-    {"recipes", "planning"},
+    {"recipes", "planning", "simulation"},
     {"benchmarking"},
     {"training"},
     {"cli"},

@@ -1,0 +1,1 @@
+"""What training would cost on more workers than are there."""
