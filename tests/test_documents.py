@@ -97,6 +97,11 @@ def test_generated_tables_are_fresh():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_benchmarks_are_no_longer_than_other_files():
+    files = (ROOT / "benchmarks").glob("*.py")
+    assert not [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+
+
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "benchmarks" / "results").glob("[!b]*.json")), ids=lambda path: path.name
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks import tables
+from benchmarks import networks_table, result_files
 from benchmarks.networks import (
     CASES,
     METHODS,
@@ -142,7 +142,7 @@ def test_equal_refusals_share_a_number(tmp_path, monkeypatch):
             }
         )
     )
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    found = tables.networks()
+    monkeypatch.setattr(result_files, "RESULTS", tmp_path)
+    found = networks_table.networks()
     assert "| a | 4 | r1 |" in found and "| b | fails (r2) | r1 |" in found
     assert found.endswith("r1: no (...) here\n\nr2: Failure: none")
