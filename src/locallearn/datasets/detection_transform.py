@@ -78,7 +78,9 @@ class _Varied:
                 v2.RandomCrop(size),
                 v2.ClampBoundingBoxes(),
             ]
-        boxes = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size)  # pyright: ignore
+        boxes = tv_tensors.BoundingBoxes(  # pyright: ignore[reportCallIssue, reportArgumentType]
+            target["boxes"], format="XYXY", canvas_size=size
+        )
         marked: dict[str, Any] = {"boxes": boxes}
         if "masks" in target:
             marked["masks"] = tv_tensors.Mask(target["masks"])
