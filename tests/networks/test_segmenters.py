@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
-from torchvision.models.segmentation import deeplabv3_resnet50
+from torchvision.models.segmentation import DeepLabV3_ResNet50_Weights, deeplabv3_resnet50
 
 import locallearn as ll
 from locallearn.networks import build
@@ -106,11 +106,55 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
             "backbone must be one of resnet18.*\n.*output_stride must be one of",
         ),
         ({"backbone": "resnet18", "weights": "DEFAULT"}, "no weights 'DEFAULT' for all of DeepLabV3 with resnet18"),
-        ({"backbone": "resnet18", "weights_backbone": "IMAGENET"}, "cannot be built with weights='IMAGENET'"),
-        ({"backbone": "resnet50", "weights": "NONE"}, "cannot be built with weights='NONE'"),
+        (
+            {"backbone": "resnet18", "weights_backbone": "IMAGENET"},
+            "'resnet18' has no weights 'IMAGENET'; it has 'IMAGENET1K_V1'",
+        ),
+        ({"backbone": "resnet50", "weights": "NONE"}, "'deeplabv3_resnet50' has no weights 'NONE'; it has .*'DEFAULT'"),
+        ({"backbone": "resnet50", "weights": "DEFAULT"}, "are for 21 classes, not 3: give weights_backbone instead"),
+        ({"backbone": "resnet50", "weights": "DEFAULT", "aux": False}, "21 classes.*\n.*leave aux=False out"),
+        (
+            {"backbone": "resnet50", "weights": "DEFAULT", "weights_backbone": "DEFAULT"},
+            "21 classes.*\n.*weights or weights_backbone, not both",
+        ),
         ({"width": 3}, "its options are 'backbone', 'aux', 'output_stride'"),
     ],
 )
 def test_mistakes_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ll.InputError, match=message):
         build("deeplabv3", 3, **options)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where weights are kept once they are fetched, of which there are none yet."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("entry", "options"),
+    [
+        (models.ResNet18_Weights.IMAGENET1K_V1, {"backbone": "resnet18", "weights_backbone": "IMAGENET1K_V1"}),
+        (DeepLabV3_ResNet50_Weights.DEFAULT, {"backbone": "resnet50", "weights": "DEFAULT"}),
+    ],
+)
+def test_no_connection_is_one_clear_refusal(
+    home: Path, monkeypatch: pytest.MonkeyPatch, entry: models.WeightsEnum, options: dict[str, str]
+) -> None:
+    monkeypatch.setattr(entry.value, "url", "http://127.0.0.1:9/fake.pth")
+    with pytest.raises(ll.InputError, match=r"could not be loaded.*URLError.*network connection.*weights_backbone="):
+        build("deeplabv3", 21, **options)
+
+
+def test_torchvisions_own_weights(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, aux_loss=True)
+    torch.save(theirs.state_dict(), home / "whole.pth")
+    torch.save(classifier := models.resnet18().state_dict(), home / "body.pth")
+    monkeypatch.setattr(DeepLabV3_ResNet50_Weights.DEFAULT.value, "url", (home / "whole.pth").as_uri())
+    monkeypatch.setattr(models.ResNet18_Weights.DEFAULT.value, "url", (home / "body.pth").as_uri())
+    ours = build("deeplabv3", 21, backbone="resnet50", weights="DEFAULT").state_dict()
+    assert ours.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.state_dict().items())
+    body = build("deeplabv3", 3, backbone="resnet18", weights_backbone="DEFAULT").backbone.state_dict()
+    assert all(torch.equal(value, classifier[name]) for name, value in body.items())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from locallearn.errors import InputError
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 
 def torchvision_weights(
@@ -31,21 +34,55 @@ def torchvision_weights(
     Raises:
         InputError: There are no such weights, they cannot be had, or they are for other options.
     """
-    from torchvision.models import get_model_weights
-
-    offered = get_model_weights(construct)
-    if not isinstance(weights, str) or weights not in offered.__members__:
-        legal = ", ".join(repr(each) for each in offered.__members__) or "none at all"
-        raise InputError(f"The network {name!r} has no weights {weights!r}; it has {legal}.")
-    entry = offered[weights]
-    try:
-        # Refuses a file that holds anything but tensors; the second reading is of the same file.
-        entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        network = construct(weights=entry, progress=False, **options)
-    except Exception as error:
-        raise InputError(_unobtainable(name, repr(weights), error)) from error
+    network = loaded(name, construct, offered(name, construct, weights), options)
     _replace_classifier(name, network, fresh)
     return network
+
+
+def offered(name: str, construct: Callable[..., Any], weights: object) -> WeightsEnum:
+    """An entry of torchvision's list of weights; nothing is fetched.
+
+    Args:
+        name: What the user called the network.
+        construct: Torchvision's function that builds it.
+        weights: Their name.
+
+    Returns:
+        What torchvision knows of them.
+
+    Raises:
+        InputError: There are no such weights.
+    """
+    from torchvision.models import get_model_weights
+
+    found = get_model_weights(construct)
+    if not isinstance(weights, str) or weights not in found.__members__:
+        legal = ", ".join(repr(each) for each in found.__members__) or "none at all"
+        raise InputError(f"The network {name!r} has no weights {weights!r}; it has {legal}.")
+    return found[weights]
+
+
+def loaded(name: str, construct: Callable[..., Any], weights: WeightsEnum, options: dict[str, Any]) -> Any:
+    """A network of torchvision with weights and the classes that they are for.
+
+    Args:
+        name: What the user called the network.
+        construct: Torchvision's function that builds it.
+        weights: What `offered` returned.
+        options: Further options of `construct`.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: The weights cannot be had, or they are for other options.
+    """
+    try:
+        # Refuses a file that holds anything but tensors; the second reading is of the same file.
+        weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        return construct(weights=weights, progress=False, **options)
+    except Exception as error:
+        raise InputError(_unobtainable(name, repr(weights.name), error)) from error
 
 
 def timm_weights(name: str, model: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
@@ -76,7 +113,7 @@ def _unobtainable(name: str, weights: str, error: Exception) -> str:
     return (
         f"The weights {weights} of the network {name!r} could not be loaded ({type(error).__name__}: {reason}). They "
         "come from the library's own server: is there a network connection, and do all other options fit them? Leave "
-        "weights= or pretrained= out to start at random."
+        "weights=, weights_backbone= or pretrained= out to start at random."
     )
 
 

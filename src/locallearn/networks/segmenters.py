@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -15,6 +15,7 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from locallearn.errors import InputError, listed
 from locallearn.networks.backbone_weights import SUFFIX, load_backbone
+from locallearn.networks.pretrained import loaded, offered
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 _BUILDERS = {"resnet50": deeplabv3_resnet50, "resnet101": deeplabv3_resnet101}
@@ -26,7 +27,7 @@ _DILATED: dict[int, tuple[str, ...]] = {8: ("layer3", "layer4"), 16: ("layer4",)
 def deeplabv3(
     num_classes: int,
     backbone: str = "resnet101",
-    aux: bool = False,
+    aux: bool | None = None,
     output_stride: int = 8,
     weights: str | None = None,
     weights_backbone: str | None = None,
@@ -36,10 +37,10 @@ def deeplabv3(
     Args:
         num_classes: Classes of a pixel.
         backbone: `resnet18`, `resnet34`, `resnet50` or `resnet101`.
-        aux: Whether a second head predicts from the third stage, during training.
+        aux: Whether a second head predicts from the third stage, during training; None: if there are `weights`.
         output_stride: Image size over that of the last features: 8, 16 or 32.
         weights: Name of torchvision's weights for the whole network, such as `DEFAULT`; they exist for ResNet-50 and
-            ResNet-101 with output stride 8, 21 classes and an auxiliary head.
+            ResNet-101 with output stride 8, 21 classes and an auxiliary head, and hold the backbone's.
         weights_backbone: Name of torchvision's weights for the backbone, such as `IMAGENET1K_V1`; or the path of a
             `.safetensors` file that `locallearn export` wrote of a classification run of the same ResNet.
 
@@ -48,7 +49,7 @@ def deeplabv3(
         `"aux"`, `(N, num_classes, H, W)` each.
 
     Raises:
-        InputError: An option is not one of the above, or weights do not fit.
+        InputError: An option is not one of the above, or weights do not fit or cannot be had.
 
     Source: L.-C. Chen et al.: Rethinking Atrous Convolution for Semantic Image Segmentation, 2017; torchvision.
     Departures: torchvision's pyramid (256 channels; rates 12, 24, 36, halved at output stride 16 as the paper does),
@@ -57,11 +58,8 @@ def deeplabv3(
     """
     _check(backbone, output_stride, weights)
     if weights is not None:
-        return _built(_BUILDERS[backbone], weights=weights, num_classes=num_classes, aux_loss=aux or None)
-    file = weights_backbone if weights_backbone and weights_backbone.endswith(SUFFIX) else None
-    resnet: ResNet = _built(models.get_model_builder(backbone), weights=None if file else weights_backbone)
-    if file is not None:
-        load_backbone(resnet, file)
+        return _pretrained(num_classes, backbone, aux, weights, weights_backbone)
+    resnet = _resnet(backbone, weights_backbone)
     dilate(resnet, _DILATED[output_stride])
     layers = {"layer3": "aux", "layer4": "out"} if aux else {"layer4": "out"}
     width = resnet.fc.in_features
@@ -107,9 +105,32 @@ def _check(backbone: str, output_stride: int, weights: str | None) -> None:
         raise InputError(listed(problems))
 
 
-def _built(build: Callable[..., Any], **options: Any) -> Any:
-    try:
-        return build(**options)
-    except (KeyError, ValueError) as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise InputError(f"torchvision's {build.__name__} cannot be built with {given} ({error}).") from error
+def _pretrained(
+    num_classes: int, backbone: str, aux: bool | None, weights: str, weights_backbone: str | None
+) -> DeepLabV3:
+    """All of the network as torchvision trained it."""
+    construct = _BUILDERS[backbone]
+    entry = offered(construct.__name__, construct, weights)
+    problems, classes = [], len(entry.meta["categories"])
+    if num_classes != classes:
+        problems.append(
+            f"The weights {weights!r} are for {classes} classes, not {num_classes}: give weights_backbone instead."
+        )
+    if aux is False:
+        problems.append(f"The weights {weights!r} hold an auxiliary head: leave aux=False out, or weights.")
+    if weights_backbone is not None:
+        problems.append(f"The weights {weights!r} hold the backbone's: give weights or weights_backbone, not both.")
+    if problems:
+        raise InputError(listed(problems))
+    return loaded(construct.__name__, construct, entry, {"num_classes": num_classes, "aux_loss": True})
+
+
+def _resnet(backbone: str, weights: str | None) -> ResNet:
+    construct = models.get_model_builder(backbone)
+    is_file = isinstance(weights, str) and weights.endswith(SUFFIX)
+    if weights is not None and not is_file:
+        return loaded(backbone, construct, offered(backbone, construct, weights), {})
+    resnet: Any = construct(weights=None)
+    if is_file:
+        load_backbone(resnet, weights)
+    return resnet
