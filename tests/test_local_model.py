@@ -343,6 +343,12 @@ def test_targets_that_do_not_fit_are_refused_before_anything_is_computed(targets
     assert not gradients(model)
 
 
+def test_inputs_that_are_no_tensor_are_refused():
+    network, inputs = stack([4, 4]), torch.rand(4, 3, 8, 8, **DOUBLE)
+    with pytest.raises(ll.InputError, match=r"not a ndarray of float64 \(4, 3, 8, 8\): torch.as_tensor"):
+        model_of(network, ll.DGL(), 2, inputs).local_backward(inputs.numpy(), torch.tensor([0, 1, 2, 0]))
+
+
 def test_parts_that_do_not_fit_are_refused_when_the_model_is_built():
     inputs = torch.rand(4, 3, 8, 8, **DOUBLE)
     blocks = ll.partition(stack([4, 4]), inputs, num_blocks=2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
@@ -288,6 +289,38 @@ def test_other_images_are_named(image):
     images[1] = image
     with pytest.raises(InputError, match=r"inputs\[1\] must be floating-point \(3, H, W\), not"):
         model.local_backward(images, targets)
+
+
+def test_numbers_of_0_to_255_are_named():
+    model = local_model(detector().train(), ll.DGL())
+    images, targets = images_and_targets()
+    images[0] = 255 * images[0]
+    targets[1]["masks"] = 255.0 * targets[1]["masks"]
+    with pytest.raises(InputError) as caught:
+        model.local_backward(images, targets)
+    assert re.search(r"inputs\[0\] has values up to 25\d.*give image / 255", str(caught.value))
+    assert "targets[1]['masks'] has values up to 255; inside is 1" in str(caught.value)
+    assert "inputs[1]" not in str(caught.value) and "targets[0]" not in str(caught.value)
+    images[0] = images[0] / 200
+    targets[1]["masks"] = targets[1]["masks"].bool()
+    assert all(output.loss.isfinite() for output in model.local_backward(images, targets))
+
+
+def test_detectors_may_be_made_for_images_of_0_to_255():
+    network = detector(mean=(123.7, 116.3, 103.5), std=(1.0, 1.0, 1.0))
+    images, targets = images_and_targets()
+    ll.Detection(2).enter(network, [255 * image for image in images], targets)
+
+
+def test_arrays_are_named_without_their_contents():
+    model = local_model(detector().train(), ll.DGL())
+    images, targets = images_and_targets()
+    with pytest.raises(InputError, match=r"inputs\[0\] must be .* not a ndarray of float32 \(3, 48, 64\): convert it"):
+        model.local_backward([images[0].numpy(), *images[1:]], targets)
+    with pytest.raises(InputError, match=r"\['boxes'\] must be .* not a ndarray of float32 \(2, 4\)"):
+        model.local_backward(images, [targets[0] | {"boxes": targets[0]["boxes"].numpy()}, *targets[1:]])
+    with pytest.raises(InputError, match=r"\['labels'\] must be .* not a list of 2"):
+        model.local_backward(images, [targets[0] | {"labels": [1, 2]}, *targets[1:]])
 
 
 @pytest.mark.parametrize(("shift", "refused"), [(-3.0, False), (-3.5, True), (5.0, False), (5.5, True)])

@@ -227,6 +227,24 @@ def test_labels_of_another_size_than_the_images_are_refused(network: nn.Module, 
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x.numpy(), y), r"one tensor \(N, ...\), not a ndarray of float64 \(2, 3, 24, 24\): torch.as"),
+        (lambda x, y: (list(x), y), "not a list of 2"),
+        (lambda x, y: ((255 * x).to(torch.uint8), y), r"floating-point images .* torch.uint8 .* divided by 255"),
+        (lambda x, y: (x, y.numpy()), r"not a ndarray of int64 \(2, 24, 24\): torch.as_tensor"),
+        (lambda x, y: (x, y.float()), r"not torch.float32 \(2, 24, 24\): torch.as_tensor"),
+        (lambda x, y: (x, y.tolist()), "not a list of 2: torch.as_tensor"),
+    ],
+)
+def test_other_kinds_of_images_and_labels_are_named(
+    network: nn.Module, data: tuple[Tensor, Tensor], change: Callable[..., tuple[Any, Any]], message: str
+) -> None:
+    with pytest.raises(ll.InputError, match=message):
+        model_of(network, ll.DGL()).local_backward(*change(*data))
+
+
+@pytest.mark.parametrize(
     ("refused", "message"),
     [
         (lambda: Segmentation(1), "at least 2 classes, not 1"),

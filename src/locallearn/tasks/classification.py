@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from locallearn.errors import InputError, listed
 from locallearn.metrics.top_accuracy import TopAccuracy
-from locallearn.tasks.task import Task, too_few
+from locallearn.tasks.task import Task, described, too_few
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Classification(Task):
     @override
     def check_targets(self, targets: Tensor, batch_size: int) -> None:
         if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (batch_size,):
-            found = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
-            raise InputError(f"Targets must be class indices, torch.int64 of shape ({batch_size},), not {found}.")
+            raise InputError(
+                f"Targets must be class indices, torch.int64 of shape ({batch_size},), not {described(targets)}."
+            )
         if batch_size == 0:
             raise InputError("The batch is empty.")
         if targets.device.type == "cpu" and not isinstance(targets, FakeTensor):

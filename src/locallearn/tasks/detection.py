@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from locallearn.errors import InputError, listed
 from locallearn.tasks.class_map import class_map
-from locallearn.tasks.task import Task, too_few
+from locallearn.tasks.task import Task, described, too_few
 
 if TYPE_CHECKING:
     from torchvision.models.detection.image_list import ImageList
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1.0
 """Pixels by which a box may leave its image."""
+_BRIGHTEST = 4.0
+"""What resizing or noise makes of images in [0, 1] at most; images of 0 to 255 are almost black below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,8 @@ class Detection(Task):
     @override
     def enter(self, network: nn.Module, inputs: Sequence[Tensor], targets: Any) -> tuple[Tensor, Objects]:
         transform = transform_of(network)
-        _refuse(_misfits(inputs, targets, len(transform.image_mean), learns_masks=_learns_masks(network)))
+        problems = _misfits(inputs, targets, len(transform.image_mean), learns_masks=_learns_masks(network))
+        _refuse(problems or _out_of_range(inputs, targets, transform.image_mean))
         images, resized = transform(inputs, targets)
         if images.tensors.device.type != "cpu" and not isinstance(images.tensors, FakeTensor):
             _refuse_degenerate(resized)
@@ -130,11 +133,11 @@ class Detection(Task):
         boxes, labels, masks = target["boxes"], target["labels"], target.get("masks")
         problems = []
         if not isinstance(boxes, Tensor) or not boxes.is_floating_point() or boxes.ndim != 2 or boxes.shape[1] != 4:
-            return [f"{name}['boxes'] must be floating-point (n, 4), x1, y1, x2, y2 in pixels, not {_kind(boxes)}."]
+            return [f"{name}['boxes'] must be floating-point (n, 4), x1, y1, x2, y2 in pixels, not {described(boxes)}."]
         if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != boxes.shape[:1]:
-            problems.append(f"{name}['labels'] must be torch.int64 ({len(boxes)},), not {_kind(labels)}.")
+            problems.append(f"{name}['labels'] must be torch.int64 ({len(boxes)},), not {described(labels)}.")
         if masks is not None and (not isinstance(masks, Tensor) or masks.ndim != 3 or len(masks) != len(boxes)):
-            problems.append(f"{name}['masks'] must be ({len(boxes)}, H, W), not {_kind(masks)}.")
+            problems.append(f"{name}['masks'] must be ({len(boxes)}, H, W), not {described(masks)}.")
         return problems
 
     def _bad_labels(self, target: Mapping[str, Tensor], name: str) -> list[str]:
@@ -256,8 +259,8 @@ def _misfits(images: Sequence[Any], targets: Sequence[Any], channels: int, *, le
     for i, (image, target) in enumerate(zip(images, targets, strict=True)):
         if not isinstance(image, Tensor) or image.shape[:-2] != (channels,) or not image.is_floating_point():
             problems.append(
-                f"inputs[{i}] must be floating-point ({channels}, H, W), not {_kind(image)}: convert it to "
-                f"{channels} channels."
+                f"inputs[{i}] must be floating-point ({channels}, H, W), not {described(image)}: convert it to "
+                f"a tensor of {channels} channels in [0, 1], one of 8 bits by image / 255."
             )
             continue
         size, masks = image.shape[-2:], target.get("masks")
@@ -270,6 +273,31 @@ def _misfits(images: Sequence[Any], targets: Sequence[Any], channels: int, *, le
             problems.append(f"targets[{i}] has no masks, which the network learns: give them, or take retinanet.")
         problems += _outside(target["boxes"], size, i)
     return problems
+
+
+def _out_of_range(images: Sequence[Tensor], targets: Sequence[Any], mean: Sequence[float]) -> list[str]:
+    """Images and masks of 0 to 255 where [0, 1] is read; looked for on a CPU only."""
+    problems = []
+    for i, (image, target) in enumerate(zip(images, targets, strict=True)):
+        # Detectors made for images of 0 to 255 subtract a mean that is larger, too.
+        if max(mean) <= 1 and _largest(image) > _BRIGHTEST:
+            problems.append(
+                f"inputs[{i}] has values up to {_largest(image):.4g}; the network normalises images in [0, 1]: give "
+                "image / 255."
+            )
+        masks = target.get("masks")
+        if masks is not None and _largest(masks) > 1:
+            problems.append(
+                f"targets[{i}]['masks'] has values up to {_largest(masks):.4g}; inside is 1 and outside 0: give "
+                "(masks > 127).to(torch.uint8) if they are 0 to 255."
+            )
+    return problems
+
+
+def _largest(values: Tensor) -> float:
+    if values.device.type != "cpu" or isinstance(values, FakeTensor) or not values.numel():
+        return 0.0
+    return values.amax().item()
 
 
 def _outside(boxes: Tensor, size: Sequence[int], image: int) -> list[str]:
@@ -292,10 +320,6 @@ def _by(maps: Tensor) -> str:
 def _refuse(problems: list[str]) -> None:
     if problems:
         raise InputError(listed(problems))
-
-
-def _kind(value: object) -> str:
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
 
 
 def _no_detector(network: nn.Module) -> str:

@@ -14,7 +14,7 @@ from locallearn.auxiliary.dense_head import DenseHead
 from locallearn.errors import InputError, listed
 from locallearn.losses.pixel_cross_entropy import pixel_cross_entropy
 from locallearn.metrics.mean_iou import MeanIoU, check_label_maps, logits_of
-from locallearn.tasks.task import Task, too_few
+from locallearn.tasks.task import Task, described, too_few
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,12 @@ class Segmentation(Task):
 
     @override
     def enter(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        super().enter(network, inputs, targets)
+        if inputs.ndim != 4 or not inputs.is_floating_point():
+            raise InputError(
+                f"Inputs must be floating-point images (N, C, H, W), not {described(inputs)}: those of 8 bits are "
+                "divided by 255 and normalised first."
+            )
         images, labels = tuple(inputs.shape[2:]), tuple(targets.shape[1:])
         if images != labels:
             raise InputError(
@@ -80,8 +86,10 @@ class Segmentation(Task):
     @override
     def check_targets(self, targets: Tensor, batch_size: int) -> None:
         if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 3:
-            found = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
-            raise InputError(f"Targets must be maps of class indices, torch.int64 of shape (N, H, W), not {found}.")
+            raise InputError(
+                f"Targets must be maps of class indices, torch.int64 of shape (N, H, W), not {described(targets)}: "
+                "torch.as_tensor(..., dtype=torch.int64) makes them of whole numbers; scaled to [0, 1] they are lost."
+            )
         if len(targets) != batch_size or targets.numel() == 0:
             raise InputError(f"Targets are {tuple(targets.shape)} for {batch_size} images: give one map for each.")
         check_label_maps(targets, self.num_classes, self.ignore_index)

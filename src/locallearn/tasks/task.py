@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+from locallearn.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +31,23 @@ def too_few(task: str, num_classes: object, least: int, counted: str = "classes"
     if isinstance(num_classes, int) and num_classes >= least:
         return []
     return [f"{task} needs at least {least} {counted}, not {num_classes!r}."]
+
+
+def described(value: object) -> str:
+    """A wrong argument in few words, without its contents.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Type and shape of a tensor or array, the length of a list, else a short form of the value.
+    """
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        array: Any = value
+        return f"a {type(value).__name__} of {array.dtype} {tuple(array.shape)}"
+    return f"a list of {len(value)}" if isinstance(value, list) else reprlib.repr(value)
 
 
 class Task(ABC):
@@ -74,7 +94,12 @@ class Task(ABC):
 
         Returns:
             A batch `(N, ...)` and its targets.
+
+        Raises:
+            InputError: The inputs are of another kind than the network reads.
         """
+        if not isinstance(inputs, Tensor):
+            raise InputError(f"Inputs must be one tensor (N, ...), not {described(inputs)}: torch.as_tensor makes one.")
         return inputs, targets
 
     @abstractmethod
