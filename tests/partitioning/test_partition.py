@@ -312,6 +312,7 @@ def test_shared_modules_and_hooks_across_cuts_are_refused_all_at_once():
         ({"split_points": ["00", "5"]}, r"(?s)no legal cut after '00'; the nearest are '0'.*nothing but the head"),
         ({"split_points": ["2", "0"]}, "in order"),
         ({"num_blocks": 2, "balance": "beauty"}, "not 'beauty'"),
+        ({"num_blocks": 2, "balance": "peak"}, "not 'peak'.*chosen by `locallearn plan --balance peak`"),
     ],
 )
 def test_requests_that_cannot_be_met(request_, message):

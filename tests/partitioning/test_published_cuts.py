@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torchvision.models import VisionTransformer
-from torchvision.models.segmentation import deeplabv3_resnet101
+from torchvision.models import VisionTransformer, resnet101
+from torchvision.models.segmentation import deeplabv3_resnet101, fcn_resnet101
 
 import locallearn as ll
 from locallearn.networks import build
@@ -22,6 +22,7 @@ IMAGENET = {
     "resnext101_32x8d": (1, 3, 4, 23, 3),
 }
 """Units per stage as the papers number them: the stem is stage 0."""
+SEGMENTERS = {"deeplabv3_resnet101": deeplabv3_resnet101, "fcn_resnet101": fcn_resnet101}
 
 
 def transformer() -> nn.Module:
@@ -32,8 +33,10 @@ def transformer() -> nn.Module:
 def uncut(name: str) -> ll.Partition:
     """A network in one block, on fake tensors: weights of this size take long to draw."""
     with contextlib.nullcontext() if name.startswith(("regnet", "vit")) else FakeTensorMode():
-        if name == "deeplabv3_resnet101":
-            network: nn.Module = deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=5)
+        if name in SEGMENTERS:
+            network: nn.Module = SEGMENTERS[name](weights=None, weights_backbone=None, num_classes=5)
+        elif name == "dilated_resnet101":
+            network = resnet101(replace_stride_with_dilation=[False, True, True])
         else:
             network = transformer() if name == "vit_b_16" else build(name, 10)
         return ll.partition(network, torch.zeros(2, 3, 32, 32), num_blocks=1)
@@ -68,6 +71,9 @@ def test_networks_are_known_by_their_form(name: str) -> None:
         ("regnet_x_400mf_small", "regnet_x_400mf"),
         ("timm:resnet101", "resnet101"),
         ("timm:resnext101_32x8d", "resnext101_32x8d"),
+        ("deeplabv3", "deeplabv3_resnet101"),
+        ("fcn_resnet101", None),
+        ("dilated_resnet101", None),
         ("resnet18", None),
         ("resnet20", None),
         ("wide_resnet50_2", None),
@@ -180,3 +186,11 @@ def test_published_cuts():
         sizes("infopro", 5)
     with pytest.raises(ll.InputError, match="Did you mean 'auglocal'"):
         sizes("auglocl", 5)
+
+
+@pytest.mark.parametrize("output_stride", [16, 32])
+def test_deeplabv3_is_known_at_every_output_stride(output_stride):
+    with FakeTensorMode():
+        network = build("deeplabv3", 5, backbone="resnet101", output_stride=output_stride)
+        blocks = ll.partition(network, torch.zeros(2, 3, 32, 32), num_blocks=1)
+    assert known_network(network, blocks.units) == "deeplabv3_resnet101"

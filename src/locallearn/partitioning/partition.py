@@ -294,8 +294,9 @@ def _sizes(network: nn.Module, example: Tensor, traced: TracedUnits, num_blocks:
             costs = forward_flops(pieces, example)
         else:
             raise InputError(
-                f"balance is 'depth', 'memory' or 'flops', not {balance!r}; ll.plan has 'peak' besides, and names "
-                "split_points."
+                f"balance is 'depth', 'memory' or 'flops', not {balance!r}. Cuts with the lowest peak of a whole step "
+                "are chosen by `locallearn plan --balance peak` or ll.plan(..., balance='peak'): give the split_points "
+                "that it names."
             )
     return balanced_sizes(costs, num_blocks)
 

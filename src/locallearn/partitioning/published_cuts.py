@@ -21,15 +21,17 @@ class Form(NamedTuple):
         runs: How many units in a row have the same parent module: for a ResNet the stem, then the blocks per stage.
         width: Channels of the last unit's output; None if any will do.
         grouped: Whether it has convolutions of several groups that are not depthwise.
-        dilated: Whether it has dilated convolutions.
+        dilated: Whether its units have dilated convolutions; None if they may.
         last_weights: Weights of the last unit's convolutions, which tell a ResNet from wider ones; None if any will do.
+        pyramid: Whether it has dilated convolutions behind its units, as DeepLabV3 has.
     """
 
     runs: tuple[int, ...]
     width: int | None = None
     grouped: bool = False
-    dilated: bool = False
+    dilated: bool | None = False
     last_weights: int | None = None
+    pyramid: bool = False
 
     def covers(self, other: Form) -> bool:
         """Whether a network is of this form.
@@ -55,7 +57,7 @@ NETWORKS = {
     "resnet101": Form((1, 3, 4, 23, 3), 2048, last_weights=_BOTTLENECK),
     "resnet152": Form((1, 3, 8, 36, 3), 2048, last_weights=_BOTTLENECK),
     "resnext101_32x8d": Form((1, 3, 4, 23, 3), 2048, grouped=True, last_weights=_RESNEXT_BOTTLENECK),
-    "deeplabv3_resnet101": Form((1, 3, 4, 23, 3), 2048, dilated=True, last_weights=_BOTTLENECK),
+    "deeplabv3_resnet101": Form((1, 3, 4, 23, 3), 2048, dilated=None, last_weights=_BOTTLENECK, pyramid=True),
     "vgg13": Form((10,), 512),
     "vgg19": Form((16,), 512),
     "mobilenet_v2": Form((19,), 1280),
@@ -79,11 +81,12 @@ def known_network(network: nn.Module, units: Sequence[Unit]) -> str | None:
     runs = tuple(len(list(run)) for _, run in groupby(unit.name.rpartition(".")[0] for unit in units))
     shape = units[-1].out_shape
     width = shape[0] if len(shape) == 3 else shape[-1]
-    convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    grouped = any(1 < conv.groups < conv.in_channels for conv in convs)
-    dilated = any(max(conv.dilation) > 1 for conv in convs)
+    convs = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
+    grouped = any(1 < conv.groups < conv.in_channels for conv in convs.values())
+    inside = tuple(f"{unit.name}." for unit in units)
+    reaching = [f"{name}.".startswith(inside) for name, conv in convs.items() if max(conv.dilation) > 1]
     last = [module for module in network.get_submodule(units[-1].name).modules() if isinstance(module, nn.Conv2d)]
-    form = Form(runs, width, grouped, dilated, sum(conv.weight.numel() for conv in last))
+    form = Form(runs, width, grouped, any(reaching), sum(conv.weight.numel() for conv in last), not all(reaching))
     found = (name for name, known in NETWORKS.items() if known.covers(form))
     return next(found, None)
 
