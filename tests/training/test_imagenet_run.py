@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,10 +14,12 @@ from pydantic import ValidationError
 
 from datasets.photographs import WNIDS, write_folders
 from datasets.test_imagenet import NAMES, write_parquet
+from locallearn.cli.main import main
 from locallearn.datasets import parquet_samples
+from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError, TrainingStopped
 from locallearn.recipes.recipe import Recipe
-from locallearn.training import train
+from locallearn.training import assembly, train
 from locallearn.training.network_file import load_network
 from training.test_resume import assert_same
 from training.tiny_runs import SignalAt, convolutions, in_child, recipe
@@ -48,6 +52,41 @@ def test_a_network_learns_the_classes_that_were_found(folders: Path, tmp_path: P
     network = convolutions(3)
     assert load_network(network, tmp_path / "run" / "network.safetensors") == WNIDS
     assert last_record(tmp_path / "run")["test_accuracy"] > 80
+
+
+def test_compare_checks_and_measures_with_the_classes_that_were_found(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, real = [], assembly.build
+
+    def build(name: str, num_classes: int, **options: object) -> torch.nn.Module:
+        built.append(num_classes)
+        return real(name, num_classes, **options)
+
+    def cost(recipe: Recipe, spec: DatasetSpec) -> SimpleNamespace:
+        assert spec.classes == WNIDS
+        return SimpleNamespace(peak_bytes=1, flops=1)
+
+    def ratios(recipes: list[Recipe], spec: DatasetSpec) -> list[float]:
+        return [float(len(spec.classes))] * len(recipes)
+
+    fakes = SimpleNamespace(step_cost=cost, time_ratios=ratios)
+    monkeypatch.setattr(assembly, "build", build)
+    monkeypatch.setitem(sys.modules, "locallearn.training.step_cost", fakes)
+    monkeypatch.setattr("locallearn.cli.compare.load", lambda _: made(folders, epochs=1))
+    assert main(["compare", "mine", "--methods", "backprop", "dgl", "--out", str(tmp_path / "out")]) == 0
+    assert built == [3] * 4
+    rows = json.loads((tmp_path / "out" / "compare.json").read_text())["methods"]
+    assert [(row["peak_bytes"], row["time_ratio"]) for row in rows] == [(1, 3.0)] * 2
+
+
+def test_compare_without_its_data_says_so_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("locallearn.cli.compare.load", lambda _: made(tmp_path / "gone"))
+    assert main(["compare", "mine", "--methods", "backprop", "predsim", "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "gone" in told and "--methods" not in told
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -193,7 +193,7 @@ def test_compare_keeps_its_scores_where_steps_cannot_be_measured(tmp_path, capsy
     monkeypatch.setattr("locallearn.cli.compare.load", lambda _: mapping(training={"epochs": 1}))
     out, written = tmp_path / "out", []
 
-    def fails(_):
+    def fails(_, spec):
         written.append(json.loads((out / "compare.json").read_text()))
         raise RuntimeError("no room to measure")
 

@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from locallearn.errors import InputError
 from locallearn.recipes import Recipe, checked, load
 
 if TYPE_CHECKING:
+    from locallearn.datasets.spec import DatasetSpec
     from locallearn.training import Summary
     from locallearn.training.step_cost import StepCost
 
@@ -101,7 +103,7 @@ def run(argv: Sequence[str]) -> int:
     """
     options, recipes = resolve(argv)
     out = runs.new_folder(options.out, options.recipe, recipes[0], label="compare")
-    _check(recipes)
+    spec = _check(recipes)
     rows = []
     for recipe in recipes:
         folder = out / runs.file_name(recipe.method.name)
@@ -109,7 +111,7 @@ def run(argv: Sequence[str]) -> int:
         rows.append(_score(recipe, runs.train_seeds(recipe, folder)))
     _write(options, rows, out)
     print("measuring memory, arithmetic and time of one step", file=sys.stderr)
-    rows = [row | cost for row, cost in zip(rows, _costs(recipes), strict=True)]
+    rows = [row | cost for row, cost in zip(rows, _costs(recipes, spec), strict=True)]
     table = _write(options, rows, out)
     print_rows(rows, form=options.format)
     if options.json:
@@ -123,13 +125,16 @@ def _score(recipe: Recipe, summaries: Sequence[Summary]) -> dict[str, Any]:
     return row | ({"deviation": statistics.stdev(scores)} if len(scores) > 1 else {})
 
 
-def _check(recipes: Sequence[Recipe]) -> None:
-    from locallearn.training.assembly import check_models
+def _check(recipes: Sequence[Recipe]) -> DatasetSpec:
+    # What all recipes learn from, as it was found.
+    from locallearn.training.assembly import check_models, found_spec
 
+    spec = found_spec(recipes[0])
     try:
-        check_models(recipes)
+        check_models(recipes, spec)
     except InputError as error:
         raise InputError(f"Nothing was trained, because some --methods do not fit. {error}") from error
+    return spec
 
 
 def _write(options: Compare, rows: Sequence[dict[str, Any]], out: Path) -> dict[str, Any]:
@@ -138,15 +143,17 @@ def _write(options: Compare, rows: Sequence[dict[str, Any]], out: Path) -> dict[
     return table
 
 
-def _costs(recipes: Sequence[Recipe]) -> list[dict[str, Any]]:
+def _costs(recipes: Sequence[Recipe], spec: DatasetSpec) -> list[dict[str, Any]]:
     # Bytes, time and operations of one step by each recipe, also over backprop's; of detectors they are not counted.
     from locallearn.training.step_cost import step_cost, time_ratios
 
     counts: list[StepCost | None] = [None] * (1 + len(recipes))
-    if not find_spec(recipes[0].dataset.name).by_lists:
-        counts = [_or_none(step_cost, each) for each in (by_method(recipes[0], "backprop"), *recipes)]
+    if not spec.by_lists:
+        counts = [
+            _or_none(partial(step_cost, spec=spec), each) for each in (by_method(recipes[0], "backprop"), *recipes)
+        ]
     reference, *costs = counts
-    ratios = _or_none(time_ratios, recipes) or [None] * len(recipes)
+    ratios = _or_none(partial(time_ratios, spec=spec), recipes) or [None] * len(recipes)
     return [
         {
             "peak_bytes": cost and cost.peak_bytes,

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches, training_batches
 from locallearn.datasets.loading import load
 from locallearn.datasets.registry import find_spec
+from locallearn.datasets.sources import is_streamed
 from locallearn.errors import InputError, listed
 from locallearn.local_model import LocalModel
 from locallearn.networks import build
@@ -104,6 +105,27 @@ def recipe_spec(recipe: Recipe) -> DatasetSpec:
     return augmented(spec, section.augmentation.over(spec.augmentation))
 
 
+def found_spec(recipe: Recipe) -> DatasetSpec:
+    """The recipe's data set with the classes that its files have; reads no images.
+
+    Args:
+        recipe: Data set, number of outputs and augmentation.
+
+    Returns:
+        Its description; of images that are read as a whole the registered one, which they have to fit.
+
+    Raises:
+        InputError: The files are missing or not what they should be.
+    """
+    if not is_streamed(find_spec(recipe.dataset.name)):
+        return recipe_spec(recipe)
+    with warnings.catch_warnings():
+        # The run that follows warns again, and notes it beside its result.
+        warnings.simplefilter("ignore")
+        spec = _loaded(recipe)[0].spec
+    return augmented(spec, recipe.dataset.augmentation.over(spec.augmentation))
+
+
 def without_weights(recipe: Recipe) -> Recipe:
     """A recipe whose network begins at random, because its weights are loaded later or do not matter.
 
@@ -118,11 +140,12 @@ def without_weights(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"network": section.model_copy(update={"options": options})})
 
 
-def check_models(recipes: Sequence[Recipe]) -> None:
+def check_models(recipes: Sequence[Recipe], spec: DatasetSpec) -> None:
     """Build each recipe's model on the processor and forget it, to refuse before hours of training what does not fit.
 
     Args:
-        recipes: Complete runs.
+        recipes: Complete runs on the same data set.
+        spec: The data set, see `found_spec`.
 
     Raises:
         InputError: Methods and networks do not fit; all are told at once.
@@ -130,7 +153,7 @@ def check_models(recipes: Sequence[Recipe]) -> None:
     problems = []
     for recipe in recipes:
         try:
-            build_model(without_weights(recipe), recipe_spec(recipe), torch.device("cpu"))
+            build_model(without_weights(recipe), spec, torch.device("cpu"))
         except InputError as error:
             problems.append(f"{recipe.method.name}: {error}")
     if problems:

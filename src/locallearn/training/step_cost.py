@@ -91,13 +91,14 @@ def _counted(settings: str, spec: DatasetSpec) -> StepCost:
     return StepCost(measured.peak.total, measured.total_flops)
 
 
-def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
+def time_ratios(recipes: Sequence[Recipe], spec: DatasetSpec | None = None, *, rounds: int = 7) -> list[float]:
     """Time of one step of each recipe over that of plain PyTorch on an untouched copy of the first recipe's network.
 
     All sides take turns within one run; each one's time is its median over the rounds.
 
     Args:
         recipes: Runs on the same data set, network and device.
+        spec: See `step_cost`.
         rounds: Turns for each side after one to warm up.
 
     Returns:
@@ -107,7 +108,7 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
         TrainingStopped: Memory ran out.
     """
     device = find_device(recipes[0].device)
-    spec = recipe_spec(recipes[0])
+    spec = spec or recipe_spec(recipes[0])
     size = recipes[0].training.batch_size
     inputs = torch.rand(size, *spec.shape, device=device)
     targets = task_of(spec).blank_targets(inputs)
@@ -116,14 +117,14 @@ def time_ratios(recipes: Sequence[Recipe], *, rounds: int = 7) -> list[float]:
     inputs = list(inputs) if spec.by_lists else inputs
     turns = [(_plain, recipes[0]), *((_local, recipe) for recipe in recipes)]
     with memory_explained("while steps were timed", remedy="Give a smaller --batch-size.", device=device):
-        sides = [step(recipe, inputs, targets, device) for step, recipe in turns]
+        sides = [step(recipe, spec, inputs, targets, device) for step, recipe in turns]
         times = in_turns(sides, device, rounds=rounds)
     plain, *ours = (statistics.median(record) for record in times)
     return [time / plain for time in ours]
 
 
-def _plain(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
-    model = build_model(without_weights(recipe), recipe_spec(recipe), device)
+def _plain(recipe: Recipe, spec: DatasetSpec, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
+    model = build_model(without_weights(recipe), spec, device)
     network, task = deepcopy(model.network), model.task
     read = network.get_submodule(model.partition.body)
     optimizer = optimizers.build({"blocks": list(network.parameters())}, recipe.training)
@@ -139,8 +140,8 @@ def _plain(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> C
     return step
 
 
-def _local(recipe: Recipe, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
-    model = build_model(without_weights(recipe), recipe_spec(recipe), device)
+def _local(recipe: Recipe, spec: DatasetSpec, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
+    model = build_model(without_weights(recipe), spec, device)
     stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, device)
 
     def step() -> None:
