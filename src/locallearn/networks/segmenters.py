@@ -59,7 +59,7 @@ def deeplabv3(
     _check(backbone, output_stride, weights)
     if weights is not None:
         return _pretrained(num_classes, backbone, aux, weights, weights_backbone)
-    resnet = _resnet(backbone, weights_backbone)
+    resnet: ResNet = _resnet(backbone, weights_backbone)
     dilate(resnet, _DILATED[output_stride])
     layers = {"layer3": "aux", "layer4": "out"} if aux else {"layer4": "out"}
     width = resnet.fc.in_features
@@ -125,12 +125,12 @@ def _pretrained(
     return loaded(construct.__name__, construct, entry, {"num_classes": num_classes, "aux_loss": True})
 
 
-def _resnet(backbone: str, weights: str | None) -> ResNet:
+def _resnet(backbone: str, weights: str | None) -> Any:
     construct = models.get_model_builder(backbone)
-    is_file = isinstance(weights, str) and weights.endswith(SUFFIX)
-    if weights is not None and not is_file:
+    if weights is None:
+        return construct(weights=None)
+    if not isinstance(weights, str) or not weights.endswith(SUFFIX):
         return loaded(backbone, construct, offered(backbone, construct, weights), {})
-    resnet: Any = construct(weights=None)
-    if is_file:
-        load_backbone(resnet, weights)
+    resnet = construct(weights=None)
+    load_backbone(resnet, weights)
     return resnet
