@@ -40,11 +40,16 @@ def stamp(command: Sequence[str]) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        found = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
+        return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(*words: str) -> str:
+    # Results that are being written change no code.
+    found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     return found.stdout.strip()
 
 
