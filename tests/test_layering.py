@@ -21,7 +21,7 @@ LEVELS = [
     {"averaging", "compatibility", "predicting"},
     {"methods", "local_model"},
     {"recipes", "planning", "simulation"},
-    {"benchmarking"},
+    {"benchmarking", "parallel"},
     {"training"},
     {"cli"},
     {"__init__", "__main__"},

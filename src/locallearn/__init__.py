@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from locallearn.look_ahead import LookAhead
     from locallearn.methods import DGL, MAN, MLAAN, AugLocal, Backprop, InfoPro, PredSim, method
     from locallearn.objective import Batch, Follow, LocalObjective, LocalOutput, Part, Term, WeightedTerms
+    from locallearn.parallel.block_parallel import BlockParallel
+    from locallearn.parallel.data_parallel import DataParallel
+    from locallearn.parallel.layout import Layout
     from locallearn.partitioning import Partition, Unit, partition
     from locallearn.planning.plan import Plan, plan
     from locallearn.tasks import Classification, Detection, Segmentation, Task
@@ -37,6 +40,9 @@ _HOMES = {
     "locallearn.look_ahead": ("LookAhead",),
     "locallearn.methods": ("DGL", "MAN", "MLAAN", "AugLocal", "Backprop", "InfoPro", "PredSim", "method"),
     "locallearn.objective": ("Batch", "Follow", "LocalObjective", "LocalOutput", "Part", "Term", "WeightedTerms"),
+    "locallearn.parallel.block_parallel": ("BlockParallel",),
+    "locallearn.parallel.data_parallel": ("DataParallel",),
+    "locallearn.parallel.layout": ("Layout",),
     "locallearn.partitioning": ("Partition", "Unit", "partition"),
     "locallearn.planning.plan": ("Plan", "plan"),
     "locallearn.tasks": ("Classification", "Detection", "Segmentation", "Task"),
@@ -51,14 +57,17 @@ __all__ = [
     "AugLocal",
     "Backprop",
     "Batch",
+    "BlockParallel",
     "CapturedStep",
     "Classification",
     "Context",
+    "DataParallel",
     "Detection",
     "Execution",
     "Follow",
     "InfoPro",
     "InputError",
+    "Layout",
     "LocalModel",
     "LocalObjective",
     "LocalOutput",

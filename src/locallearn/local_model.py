@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import groupby
 from typing import Any, cast
 
 import torch
@@ -20,20 +22,17 @@ from locallearn.compatibility import (
     warn_of_back_propagation,
 )
 from locallearn.engine.batch_counters import counting_together
-from locallearn.engine.gradient_flow import add_to, push_back
 from locallearn.engine.grouped_heads import equal_runs
-from locallearn.engine.lean_backward import lean_backward
+from locallearn.engine.local_step import LocalStep
 from locallearn.engine.moving_averages import MovingAverages
 from locallearn.engine.regional_compile import compiled_blocks, keeping_compiled_graphs, room_for_kinds
-from locallearn.engine.scoring import Score, back_propagated, back_propagated_together
-from locallearn.engine.segments import Pass, Segment, segments
+from locallearn.engine.segments import segments
 from locallearn.engine.step_listener import NOBODY, StepListener
 from locallearn.errors import InputError
 from locallearn.execution import PLAIN, Execution
 from locallearn.objective import Batch, LocalObjective, LocalOutput, Normalization, OutputLoss
 from locallearn.partitioning import Partition
-from locallearn.partitioning.block import State, activation, with_activation
-from locallearn.recomputation import recomputed
+from locallearn.partitioning.block import State, activation
 from locallearn.tasks import Task
 
 
@@ -85,22 +84,22 @@ class LocalModel(nn.Module):
         check_windows(self.windows, len(partition.blocks))
         warn_of_back_propagation(self.windows, partition, method)
         self.objectives = nn.ModuleList(self._build_objectives())
-        self._runs: list[Callable[[State], State]] = list(partition.blocks)
+        self.runs: list[Callable[[State], State]] = list(partition.blocks)
         if execution.compile:
-            self._runs = compiled_blocks(partition.blocks)
+            self.runs = compiled_blocks(partition.blocks)
             for index in range(len(self.windows)):
                 for module in self._objective(index).auxiliary_networks():
                     module.compile(dynamic=False)
         if execution.recompute != "nothing":
             for index in range(len(self.windows)):
                 self._objective(index).recompute_branches()
-        self._segments = segments(self.windows)
-        self._groups = self._grouped() if execution.group_heads else {}
+        self.cut_at(())
         self._range_checked = False
         self._containers = containers(partition)
-        self._averages = MovingAverages(self.network, [self._objective(i) for i in range(len(self.windows))])
+        self.averages = MovingAverages(self.network, {i: self._objective(i) for i in range(len(self.windows))})
         self.register_load_state_dict_post_hook(_averages_are_new)
         self.active_window: int | None = None
+        self.gather: Callable[[Tensor], Tensor] | None = None
         self._compares_samples = any(isinstance(module, nn.BatchNorm1d) for module in self.objectives.modules())
         self.training = self.network.training
         self.objectives.train(self.training)
@@ -128,13 +127,17 @@ class LocalModel(nn.Module):
                 objective.to(like.device, like.dtype)
         return objectives
 
-    def _grouped(self) -> dict[int, tuple[int, ...]]:
+    def _grouped(self, borders: Sequence[int]) -> dict[int, tuple[int, ...]]:
         """For the last window of each run of equal heads all of the run's; for the others, which wait for it, none."""
-        alone = {segment.windows[0] for segment in self._segments if len(segment.windows) == 1}
+        alone = {segment.windows[0] for segment in self.segments if len(segment.windows) == 1}
         shapes = [self.partition.infos[window.stop - 1].out_shape for window in self.windows]
         keys = [objective if index in alone else None for index, objective in enumerate(self.objectives)]
-        runs = equal_runs(cast(list[LocalObjective | None], keys), shapes)
-        return {index: tuple(run) if index == run[-1] else () for run in runs for index in run}
+        runs = [
+            tuple(members)
+            for run in equal_runs(cast(list[LocalObjective | None], keys), shapes)
+            for _, members in groupby(run, key=lambda index: bisect_left(borders, self.windows[index].stop))
+        ]
+        return {index: run if index == run[-1] else () for run in runs for index in run}
 
     def forward(self, inputs: Tensor) -> Any:
         """The network itself, without auxiliary networks.
@@ -172,111 +175,102 @@ class LocalModel(nn.Module):
             InputError: Targets do not fit the task, `scales` has not one entry for each window, images leave their
                 range, or `after_step` was forgotten.
         """
-        check_containers(self.network, self._containers)
-        self._averages.begin()
-        if scales is not None and len(scales) != len(self.windows):
-            raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
         self.task.check_targets(targets, len(inputs))
         inputs, targets = self.task.enter(self.network, inputs, targets)
-        if len(inputs) == 1 and self._compares_samples and self.training:
+        self.check_size(len(inputs))
+        options: dict[str, Any] = {"scales": scales, "keep_logits": keep_logits, "listener": listener}
+        with self.stepping(self.batch(inputs, targets), **options) as step:
+            step.run(inputs, self.segments)
+        return [step.outputs[index] for index in range(len(self.windows))]
+
+    def batch(self, inputs: Tensor | None, targets: Any) -> Batch:
+        """A batch as this model's objectives see it.
+
+        Args:
+            inputs: What the network reads; None where no objective needs it.
+            targets: As the task has them.
+
+        Returns:
+            The batch, whose images' range is looked at on a CPU always and elsewhere the first time.
+        """
+        cheap = inputs is None or inputs.device.type == "cpu"
+        check_range = (cheap or not self._range_checked) and not isinstance(inputs, FakeTensor)
+        self._range_checked = self._range_checked or (check_range and not cheap)
+        return Batch(inputs, targets, self.normalization, check_range=check_range, gather=self.gather)
+
+    def check_size(self, samples: int) -> None:
+        """Refuse a batch that local heads cannot learn from.
+
+        Args:
+            samples: How many there are.
+
+        Raises:
+            InputError: There is one alone, and a head has BatchNorm.
+        """
+        if samples == 1 and self._compares_samples and self.training:
             raise InputError(
                 "Local heads with BatchNorm cannot learn from a batch of one sample; leave such a batch out, for "
                 "instance with DataLoader(..., drop_last=True)."
             )
-        cheap = inputs.device.type == "cpu"
-        check_range = (cheap or not self._range_checked) and not isinstance(inputs, FakeTensor)
-        batch = Batch(inputs, targets, self.normalization, check_range=check_range)
-        outputs: dict[int, LocalOutput] = {}
-        passes: list[Pass] = []
-        state: State = inputs
-        overlapping = any(len(segment.windows) > 1 for segment in self._segments)
+
+    @contextmanager
+    def stepping(
+        self,
+        batch: Batch,
+        *,
+        scales: Sequence[float | Tensor] | None = None,
+        keep_logits: bool = False,
+        listener: StepListener = NOBODY,
+    ) -> Iterator[LocalStep]:
+        """What surrounds one step, for those who run its segments themselves; see `local_backward`.
+
+        Args:
+            batch: Of this step.
+            scales: A factor for each window's gradients.
+            keep_logits: Whether the outputs hold what the local heads predict.
+            listener: Told how far the step has come.
+
+        Yields:
+            LocalStep: Runs segments.
+
+        Raises:
+            InputError: `scales` has not one entry for each window, or `after_step` was forgotten.
+        """
+        if scales is not None and len(scales) != len(self.windows):
+            raise InputError(f"scales needs one entry for each of the {len(self.windows)} windows, not {len(scales)}.")
+        check_containers(self.network, self._containers)
+        self.averages.begin()
+        overlapping = any(len(segment.windows) > 1 for segment in self.segments)
         kept = keeping_compiled_graphs() if overlapping else nullcontext()
         room = room_for_kinds() if self.execution.compile else nullcontext()
         counting = counting_together(self) if self.execution.count_batches == "together" else nullcontext()
         with torch.enable_grad(), kept, room, counting:
-            for segment in self._segments:
-                self.active_window = segment.windows[0]
-                entry = activation(state).detach()
-                if any(self.windows[index].start < segment.start for index in segment.windows):
-                    entry.requires_grad_()
-                state = self._run(segment, with_activation(state, entry), listener)
-                if segment.stop == len(self.partition.blocks) and not isinstance(state, Tensor):
-                    state = cast(OutputLoss, self.objectives[-1]).scored(state, batch, keep_prediction=keep_logits)
-                passes.append(Pass(segment, entry, activation(state)))
-                for index in (i for i in segment.windows if self.windows[i].stop == segment.stop):
-                    self.active_window = index
-                    listener.before_objective(index)
-                    for member, (outputs[member], gradient) in self._scored(index, passes, batch, scales, keep_logits):
-                        self.active_window = member
-                        listener.before_backward(member)
-                        self._send_back(member, gradient, passes)
-                        self._averages.after_window(member)
-                        listener.after_window(member)
-        self.active_window = None
-        self._range_checked = self._range_checked or check_range
-        self._averages.end()
-        return [outputs[index] for index in range(len(self.windows))]
+            yield LocalStep(self, batch, scales=scales, keep_logits=keep_logits, listener=listener)
+        self.averages.end()
 
-    def _run(self, segment: Segment, state: State, listener: StepListener) -> State:
-        with lean_backward(self.execution.lean):
-            for index in range(segment.start, segment.stop):
-                listener.before_block(index)
-                run, called = self._runs[index], self.partition.blocks[index].modules_called
-                if self.execution.recompute == "blocks":
-                    state = recomputed(run, state, map(self.network.get_submodule, called))
-                else:
-                    state = run(state)
-        return state
+    def cut_at(self, borders: Sequence[int]) -> None:
+        """Let segments, and heads that run together, end at some borders between blocks as well.
 
-    def _scored(
-        self, index: int, passes: Sequence[Pass], batch: Batch, scales: Sequence[float | Tensor] | None, keep: bool
-    ) -> list[tuple[int, tuple[LocalOutput, list[Tensor]]]]:
-        """Windows that are scored when a window's features are there, each with its report and gradient."""
-        lean = self.execution.lean
-        members = self._groups.get(index, (index,))
-        read = {run.segment.stop: run.output for run in passes}
-        features = [read[self.windows[member].stop] for member in members]
-        objectives = [self._objective(member) for member in members]
-        scores = [Score(self.windows[m], 1.0 if scales is None else scales[m], keep) for m in members]
-        if len(members) > 1:
-            found = back_propagated_together(objectives, features, batch, scores, lean)
-            return list(zip(members, found, strict=True))
-        every = zip(members, objectives, features, scores, strict=True)
-        return [(m, back_propagated(objective, values, batch, s, lean)) for m, objective, values, s in every]
+        Args:
+            borders: Each the index of the first block behind it.
+        """
+        self.segments = segments(self.windows, borders)
+        self._groups = self._grouped(borders) if self.execution.group_heads else {}
 
-    def _send_back(self, index: int, stream: list[Tensor], passes: list[Pass]) -> None:
-        """Push a window's gradient through its segments, last to first, and drop the graphs nobody needs any more."""
-        window = self.windows[index]
-        inside = [run for run in passes if window.start <= run.segment.start < window.stop]
-        for run in reversed(inside):
-            continues = run.segment.start > window.start
-            is_last = run.segment.windows[-1] == index
-            if len(run.segment.windows) == 1:
-                push_back(run.output, stream)
-            else:
-                self._accumulate(run, stream, continues=continues, is_last=is_last)
-            if continues:
-                stream = [run.entry.grad] if run.entry.grad is not None else []
-                run.entry.grad = None
-            if is_last:
-                passes.remove(run)
+    def scored_with(self, index: int) -> tuple[int, ...]:
+        """The windows that are scored once a window's features are there.
 
-    def _accumulate(self, run: Pass, stream: list[Tensor], *, continues: bool, is_last: bool) -> None:
-        """Several windows cover the segment: inputs get each window's gradient apart, parameters the sum at the end."""
-        (gradient,) = stream
-        if continues:
-            push_back(run.output, stream, inputs=[run.entry], retain_graph=True)
-        add_to(run.gradient, gradient)
-        del gradient, stream
-        if is_last:
-            blocks = range(run.segment.start, run.segment.stop)
-            parameters = [p for block in blocks for p in self.block_parameters(block) if p.requires_grad]
-            if parameters:
-                push_back(run.output, run.gradient, inputs=parameters)
+        Args:
+            index: The window.
+
+        Returns:
+            Itself; or with it those before it whose heads are equal; or none, where it waits for a later one.
+        """
+        return self._groups.get(index, (index,))
 
     def after_step(self) -> None:
         """Update the moving averages; call after every `optimizer.step()`. Does nothing for methods that have none."""
-        self._averages.after_step()
+        self.averages.after_step()
 
     def _objective(self, index: int) -> LocalObjective:
         return cast(LocalObjective, self.objectives[index])
@@ -352,4 +346,4 @@ class LocalModel(nn.Module):
 
 
 def _averages_are_new(model: nn.Module, _: object) -> None:
-    cast(LocalModel, model)._averages.forget()
+    cast(LocalModel, model).averages.forget()

@@ -44,6 +44,11 @@ class LookAhead(LocalObjective):
         self._before_step = before_step
         self._with_buffers = buffers
 
+    @property
+    @override
+    def reads_inputs(self) -> bool:
+        return self.objective.reads_inputs
+
     @override
     def prepare(self, features: Tensor) -> Tensor:
         for copy in self._frozen:

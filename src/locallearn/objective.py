@@ -23,30 +23,56 @@ class Batch:
     """One batch as an objective sees it.
 
     Args:
-        inputs: What the network reads, `(N, C, H, W)` for images.
+        inputs: What the network reads, `(N, C, H, W)` for images; None where only activations came.
         targets: What it should say, as the task has it; `(N,)` class indices for classification.
         normalization: Mean and standard deviation per channel that the inputs were normalised with; None if they are
             images in [0, 1] as they are.
         check_range: Whether `images` looks at its values, which waits for the device; `LocalModel` does so for every
             batch on a CPU, and elsewhere for the first.
+        gather: From a tensor of this process's samples to one of all processes' that train on the batch, with its
+            gradient; None if there are no others, or samples are not to be compared with theirs.
     """
 
     def __init__(
-        self, inputs: Tensor, targets: Any, normalization: Normalization | None = None, *, check_range: bool = True
+        self,
+        inputs: Tensor | None,
+        targets: Any,
+        normalization: Normalization | None = None,
+        *,
+        check_range: bool = True,
+        gather: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.inputs = inputs
         self.targets = targets
         self.prediction: Tensor | None = None
         self._normalization = normalization
         self._check_range = check_range
+        self._gather = gather
+
+    def gathered(self, values: Tensor) -> Tensor:
+        """What a loss compares that looks at several samples at once.
+
+        Args:
+            values: `(N, ...)`, of this process's samples.
+
+        Returns:
+            The values themselves, or those of the samples of all processes.
+        """
+        return values if self._gather is None else self._gather(values)
 
     @cached_property
     def images(self) -> Tensor:
         """The inputs before normalisation, in [0, 1], in single precision or better; computed on first use.
 
         Raises:
-            InputError: The values leave [0, 1] by more than rounding, so that the normalisation must be wrong.
+            InputError: The values leave [0, 1] by more than rounding, so that the normalisation must be wrong; or the
+                inputs were left where the first block runs.
         """
+        if self.inputs is None:
+            raise InputError(
+                "An objective reads the batch's images, which were not sent with the activations because it says that "
+                "it reads none: let its reads_inputs be True."
+            )
         images = self.inputs.detach()
         images = images if images.dtype == torch.float64 else images.float()
         if self._normalization is not None:
@@ -133,6 +159,11 @@ class Follow(NamedTuple):
 class LocalObjective(nn.Module, ABC):
     """Owns the auxiliary networks of one window and scores the window's features."""
 
+    @property
+    def reads_inputs(self) -> bool:
+        """Whether `parts` reads the batch's inputs or images, which must then travel to where the objective is."""
+        return True
+
     def prepare(self, features: Tensor) -> Tensor:
         """What all parts read in common, computed once: the features themselves unless overridden.
 
@@ -203,6 +234,7 @@ class Term(nn.Module):
         score: From that output and the batch to a scalar.
         weight: Factor of the loss.
         predicts: Whether the output is what the task asks for.
+        reads_inputs: Whether `score` reads the batch's inputs or images.
     """
 
     def __init__(
@@ -213,6 +245,7 @@ class Term(nn.Module):
         *,
         weight: float = 1.0,
         predicts: bool = False,
+        reads_inputs: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -220,6 +253,7 @@ class Term(nn.Module):
         self.score = score
         self.weight = weight
         self.predicts = predicts
+        self.reads_inputs = reads_inputs
 
     def forward(self, features: Tensor, batch: Batch) -> Part:
         """Score the features.
@@ -257,6 +291,11 @@ class WeightedTerms(LocalObjective):
         super().__init__()
         self.terms = nn.ModuleList(terms)
 
+    @property
+    @override
+    def reads_inputs(self) -> bool:
+        return any(cast(Term, term).reads_inputs for term in self.terms)
+
     @override
     def parts(self, prepared: Tensor, batch: Batch) -> Iterator[Part]:
         for term in self.terms:
@@ -282,6 +321,11 @@ class OutputLoss(LocalObjective):
         super().__init__()
         self.task = task
         self._network = (network,)
+
+    @property
+    @override
+    def reads_inputs(self) -> bool:
+        return False
 
     def scored(self, output: Any, batch: Batch, *, keep_prediction: bool) -> Tensor:
         """Score an output that is not one tensor.

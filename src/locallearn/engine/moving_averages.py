@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,22 @@ class MovingAverages:
 
     Args:
         network: Owns the sources.
-        objectives: Own the copies; one for each window.
+        objectives: Own the copies; each by its window.
+        elsewhere: Sources that another process trains, by name, with the values that were last heard of; copies follow
+            them in `catch_up`.
     """
 
-    def __init__(self, network: nn.Module, objectives: Sequence[LocalObjective]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        objectives: Mapping[int, LocalObjective],
+        *,
+        elsewhere: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self._network = network
-        self._objectives = tuple(objectives)
+        self._objectives = dict(objectives)
+        self._elsewhere = elsewhere or {}
+        self._behind = False
         self._noted: dict[str, int] | None = None
         self._named: dict[str, Tensor] | None = None
         self._versions: dict[str, int] = {}
@@ -59,7 +69,8 @@ class MovingAverages:
             index: The window, whose backward pass is done.
         """
         if self._noted is None:
-            self._move([follow for follow in self._objectives[index].follows() if follow.before_step])
+            objective = self._objectives.get(index)
+            self._move([follow for follow in objective.follows() if follow.before_step] if objective else [])
 
     def end(self) -> None:
         """Call after the last window: from now on the sources may not change without `after_step`."""
@@ -75,16 +86,34 @@ class MovingAverages:
             self._sample = name, source.detach().clone()
 
     def after_step(self) -> None:
-        """Move all other copies, now that the optimizer has taken its step."""
-        self._move([follow for follow in self._follows() if not follow.before_step])
+        """Move all other copies whose sources are here, now that the optimizer has taken its step."""
+        self._move([f for f in self._follows() if not f.before_step and f.source not in self._elsewhere])
+        self._behind = bool(self._elsewhere)
         self.forget()
+
+    def catch_up(self) -> None:
+        """Move the copies that the last `after_step` would have moved if their sources were here, once."""
+        if self._behind:
+            self._move([f for f in self._follows() if not f.before_step and f.source in self._elsewhere])
+            self._behind = False
+
+    def follows_elsewhere(self, index: int) -> bool:
+        """Whether copies of a window follow what another process trains.
+
+        Args:
+            index: The window.
+
+        Returns:
+            True if so.
+        """
+        return any(follow.source in self._elsewhere for follow in self._objectives[index].follows())
 
     def forget(self) -> None:
         """Take the sources as they are for new."""
         self._noted, self._named, self._sample = None, None, None
 
     def _follows(self) -> list[Follow]:
-        return [follow for objective in self._objectives for follow in objective.follows()]
+        return [follow for objective in self._objectives.values() for follow in objective.follows()]
 
     def _found(self, follows: Sequence[Follow]) -> list[Tensor]:
         """The source of every copy, as the network has it in this step."""
@@ -107,7 +136,8 @@ class MovingAverages:
         # Walking a deep network takes milliseconds; a step walks it once.
         if self._named is None:
             parameters = self._network.named_parameters(remove_duplicate=False)
-            self._named = {**dict(parameters), **dict(self._network.named_buffers(remove_duplicate=False))}
+            buffers = self._network.named_buffers(remove_duplicate=False)
+            self._named = {**dict(parameters), **dict(buffers), **self._elsewhere}
         return self._named
 
     def _sources(self, follows: Sequence[Follow]) -> dict[str, nn.Parameter]:

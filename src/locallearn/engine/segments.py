@@ -38,18 +38,19 @@ class Pass:
     gradient: list[Tensor] = field(default_factory=list)
 
 
-def segments(windows: Sequence[Window]) -> tuple[Segment, ...]:
+def segments(windows: Sequence[Window], borders: Sequence[int] = ()) -> tuple[Segment, ...]:
     """Cut a network wherever a window starts or stops.
 
     Args:
         windows: All of them, in the order in which they end.
+        borders: Further places to cut at, each the index of the block behind it.
 
     Returns:
         The segments in order.
     """
-    borders = sorted({border for window in windows for border in (window.start, window.stop)})
+    places = sorted({*borders, *(place for window in windows for place in (window.start, window.stop))})
     found = []
-    for start, stop in pairwise(borders):
+    for start, stop in pairwise(places):
         covering = tuple(i for i, window in enumerate(windows) if window.start <= start and window.stop >= stop)
         found.append(Segment(start, stop, covering))
     return tuple(found)

@@ -130,7 +130,7 @@ class InfoPro(Predicting):
             return prediction_term(auxiliary, task, weight=weight)
 
         def contrastive_loss(output: Tensor, batch: Batch) -> Tensor:
-            return supervised_contrastive(output, task.labels(batch.targets))
+            return supervised_contrastive(batch.gathered(output), task.labels(batch.gathered(batch.targets)))
 
         return Term("contrastive", auxiliary, contrastive_loss, weight=weight)
 
@@ -157,7 +157,8 @@ class InfoPro(Predicting):
         def reconstruction_loss(output: Tensor, batch: Batch) -> Tensor:
             return reconstruction(output, batch.images)
 
-        return Term("reconstruction", self._decoder(site.shape, context), reconstruction_loss, weight=weight)
+        decoder = self._decoder(site.shape, context)
+        return Term("reconstruction", decoder, reconstruction_loss, weight=weight, reads_inputs=True)
 
     def _decoder(self, shape: tuple[int, ...], context: Context) -> nn.Module:
         from torch import nn

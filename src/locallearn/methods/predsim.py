@@ -71,7 +71,8 @@ class PredSim(Predicting):
         require_labels(task, "PredSim's similarity matching")
 
         def similarity_loss(output: Tensor, batch: Batch) -> Tensor:
-            return similarity_matching(output, task.labels(batch.targets), task.num_outputs)
+            labels = task.labels(batch.gathered(batch.targets))
+            return similarity_matching(batch.gathered(output), labels, task.num_outputs)
 
         terms = []
         if self.beta > 0:

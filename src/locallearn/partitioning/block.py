@@ -79,11 +79,17 @@ class Block(nn.Module):
         """
         network = self._network[0]
         found = [p for path in self.modules_called for p in network.get_submodule(path).parameters()]
-        for name in self._attributes:
-            owner, _, attribute = name.rpartition(".")
-            value = getattr(network.get_submodule(owner), attribute)
-            found += [value] if isinstance(value, nn.Parameter) else []
+        found += [value for value in self.attributes_read() if isinstance(value, nn.Parameter)]
         return list(dict.fromkeys(found))
+
+    def attributes_read(self) -> list[Any]:
+        """What the block reads of the network beside calling its modules: parameters, buffers and constants.
+
+        Returns:
+            The values as they are now.
+        """
+        places = [name.rpartition(".") for name in self._attributes]
+        return [getattr(self._network[0].get_submodule(owner), attribute) for owner, _, attribute in places]
 
     @override
     def extra_repr(self) -> str:

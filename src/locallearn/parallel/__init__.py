@@ -1,0 +1,1 @@
+"""Training in several processes: parts of a batch, or groups of blocks, each in its own."""

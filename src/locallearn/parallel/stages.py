@@ -1,0 +1,144 @@
+"""Which blocks each process has, and which tensors go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from locallearn.errors import InputError
+from locallearn.simulation.placement import placed
+
+if TYPE_CHECKING:
+    from locallearn.abstract_method import Window
+    from locallearn.local_model import LocalModel
+    from locallearn.partitioning.block import Block
+
+
+def divided(
+    windows: Sequence[Window],
+    times: Sequence[float],
+    stages: int,
+    *,
+    cross: bool,
+    speeds: Sequence[float] | None = None,
+) -> tuple[range, ...]:
+    """Divide blocks among stages so that the slowest is as fast as possible.
+
+    Args:
+        windows: The method's.
+        times: Of each block with its objectives, in any unit.
+        stages: How many there are.
+        cross: Whether a window may have blocks of several stages.
+        speeds: How fast each stage's device is; all alike if None.
+
+    Returns:
+        The blocks of each stage.
+
+    Raises:
+        InputError: There are fewer places to divide at than stages need.
+    """
+    borders = [0, *legal_borders(windows, len(times), cross=cross), len(times)]
+    pieces = [range(start, stop) for start, stop in pairwise(borders)]
+    if len(pieces) < stages:
+        reason = "" if cross else ", because a window trains blocks of both sides together at every other border"
+        remedy = "" if cross else ", or let gradients cross: crossing='send_back' (--distributed.crossing send_back)"
+        raise InputError(
+            f"{len(times)} blocks can be divided among at most {len(pieces)} processes{reason}, not {stages}: cut the "
+            f"network into more blocks, use fewer processes for blocks{remedy}."
+        )
+    runs = placed([sum(times[block] for block in piece) for piece in pieces], stages, speeds)
+    return tuple(range(pieces[run[0]].start, pieces[run[-1]].stop) for run in runs)
+
+
+def legal_borders(windows: Sequence[Window], blocks: int, *, cross: bool) -> list[int]:
+    """Where the chain of blocks may be divided.
+
+    Args:
+        windows: The method's.
+        blocks: How many there are.
+        cross: Whether a window may lie on both sides.
+
+    Returns:
+        Each the index of the block behind the border.
+    """
+    inner = range(1, blocks)
+    return [b for b in inner if cross or not any(window.start < b < window.stop for window in windows)]
+
+
+def owned_names(model: LocalModel, blocks: range) -> set[str]:
+    """The network's tensors that some blocks use.
+
+    Args:
+        model: Owns the network.
+        blocks: Which; the last block owns what no block uses.
+
+    Returns:
+        Names of parameters and buffers, every name of each.
+    """
+    everything = _named(model.network)
+    used = {name for block in model.partition.blocks for name in _used_names(model.network, block)}
+    own = {name for index in blocks for name in _used_names(model.network, model.partition.blocks[index])}
+    return own | (everything.keys() - used if blocks.stop == len(model.partition.blocks) else set())
+
+
+def check_untied(model: LocalModel, stages: Sequence[range]) -> None:
+    """Refuse tensors that blocks of several processes share.
+
+    Args:
+        model: Owns the network.
+        stages: The blocks of each process.
+
+    Raises:
+        InputError: A tensor is shared.
+    """
+    named = _named(model.network)
+    owners: dict[int, int] = {}
+    for stage, blocks in enumerate(stages):
+        for name in sorted(owned_names(model, blocks)):
+            if owners.setdefault(id(named[name]), stage) != stage:
+                raise InputError(
+                    f"{name!r} is used by blocks of two processes, whose copies would drift apart: cut the network so "
+                    "that one block has all uses of it, or divide the batch alone (--parallel data=N)."
+                )
+
+
+def release(model: LocalModel, names: set[str], windows: Sequence[int]) -> None:
+    """Give back the memory of everything that other processes train; what remains there knows only its shape.
+
+    Args:
+        model: Changed in place; its optimizer must be made afterwards.
+        names: The network's tensors that stay.
+        windows: Whose objectives stay.
+    """
+    for path, module in model.network.named_modules():
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is not None and f"{path}.{name}".removeprefix(".") not in names:
+                    table[name] = _shape_alone(tensor)  # pyright: ignore[reportArgumentType]
+    for index, objective in enumerate(model.objectives):
+        if index not in windows:
+            objective.to("meta")
+
+
+def _named(network: nn.Module) -> dict[str, Tensor]:
+    return {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
+
+
+def _used_names(network: nn.Module, block: Block) -> set[str]:
+    used = {id(parameter) for parameter in block.parameters_used()}
+    modules = (module for path in block.modules_called for module in network.get_submodule(path).modules())
+    used |= {id(buffer) for module in modules for buffer in module._buffers.values() if buffer is not None}
+    used |= {id(value) for value in block.attributes_read()}
+    return {name for name, tensor in _named(network).items() if id(tensor) in used}
+
+
+def _shape_alone(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty

@@ -1,0 +1,51 @@
+"""Several processes that know each other, forked from this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = 60
+
+
+def in_processes(count: int, folder: Path, work: Callable[..., Any], *args: Any) -> list[Any]:
+    """What `work(rank, *args)` returned in each of so many processes: tensors and plain data, or the error's text."""
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_child, args=(rank, count, folder, work, args)) for rank in range(count)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(PATIENCE)
+    alive = [child for child in children if child.is_alive()]
+    for child in alive:
+        child.kill()
+        child.join()
+    assert not alive, f"{len(alive)} of {count} processes hang"
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+
+
+def _child(rank: int, count: int, folder: Path, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    code = 0
+    try:
+        store = dist.FileStore(str(folder / "store"), count)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=timedelta(seconds=PATIENCE))
+        found = work(rank, *args)
+        torch.save(found, folder / f"{rank}.pt")
+        dist.barrier()
+    except BaseException as error:
+        traceback.print_exc()
+        torch.save(f"{type(error).__name__}: {error}", folder / f"{rank}.pt")
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
