@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 from torch import nn
@@ -137,3 +138,30 @@ def check_containers(network: nn.Module, known: dict[str, nn.Module]) -> None:
                 f"The module {name!r} of {type(network).__name__} was replaced after the network was cut, and blocks "
                 "would go on without the new one's forward. Replace modules first, then partition and build the model."
             )
+
+
+@contextmanager
+def single_samples_explained(batch_size: int) -> Iterator[None]:
+    """Say what to do where BatchNorm meets one value per channel, as after global pooling of a single image.
+
+    Args:
+        batch_size: Of the step inside.
+
+    Yields:
+        Nothing; the step runs inside.
+
+    Raises:
+        InputError: BatchNorm refused a batch of one.
+        ValueError: What the step raised otherwise.
+    """
+    try:
+        yield
+    except ValueError as error:
+        # Which maps shrink to a single place only the step itself shows.
+        if batch_size != 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"BatchNorm cannot take a variance from a batch of one sample, whose map has a single place ({error}). "
+            "Leave such a batch out, for instance with DataLoader(..., drop_last=True), or set these layers to eval(). "
+            "No weight has changed; call zero_grad() before the next step."
+        ) from error

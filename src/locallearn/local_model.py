@@ -19,6 +19,7 @@ from locallearn.compatibility import (
     check_parts,
     check_windows,
     containers,
+    single_samples_explained,
     warn_of_back_propagation,
 )
 from locallearn.engine.batch_counters import counting_together
@@ -173,13 +174,13 @@ class LocalModel(nn.Module):
 
         Raises:
             InputError: Targets do not fit the task, `scales` has not one entry for each window, images leave their
-                range, or `after_step` was forgotten.
+                range, BatchNorm is given a single value, or `after_step` was forgotten.
         """
         self.task.check_targets(targets, len(inputs))
         inputs, targets = self.task.enter(self.network, inputs, targets)
         self.check_size(len(inputs))
         options: dict[str, Any] = {"scales": scales, "keep_logits": keep_logits, "listener": listener}
-        with self.stepping(self.batch(inputs, targets), **options) as step:
+        with single_samples_explained(len(inputs)), self.stepping(self.batch(inputs, targets), **options) as step:
             step.run(inputs, self.segments)
         return [step.outputs[index] for index in range(len(self.windows))]
 

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 import locallearn as ll
 from locallearn.metrics import MeanIoU
+from locallearn.networks import build
 from locallearn.networks.segmenters import dilate
 from locallearn.tasks import Segmentation
+from locallearn.training.assembly import check_last_batch
 
 torch.set_num_threads(1)
 SIZE = 24
@@ -242,6 +244,20 @@ def test_other_kinds_of_images_and_labels_are_named(
 ) -> None:
     with pytest.raises(ll.InputError, match=message):
         model_of(network, ll.DGL()).local_backward(*change(*data))
+
+
+@pytest.mark.parametrize("method", [ll.Backprop(), ll.DGL()], ids=["backprop", "dgl"])
+def test_one_image_is_too_few_for_the_pooled_branch_of_deeplab(method: ll.Method) -> None:
+    network = build("deeplabv3", 3, backbone="resnet18")
+    model = ll.LocalModel(ll.partition(network, torch.zeros(1, 3, 32, 32), num_blocks=2), method, Segmentation(3))
+    image, labels = torch.rand(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.int64)
+    with pytest.raises(ll.InputError, match=r"batch of one sample.*drop_last=True.*zero_grad"):
+        model.local_backward(image, labels)
+    with pytest.raises(ll.InputError, match="leave one image for the last batch"):
+        check_last_batch(model, 5, 2)
+    network.classifier[0].convs[-1].eval()
+    model.zero_grad()
+    assert all(output.loss.isfinite() for output in model.local_backward(image, labels))
 
 
 @pytest.mark.parametrize(

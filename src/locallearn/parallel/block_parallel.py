@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import override
 
+from locallearn.compatibility import single_samples_explained
 from locallearn.engine.local_step import LocalStep
 from locallearn.engine.moving_averages import MovingAverages
 from locallearn.engine.step_listener import NOBODY, Several, StepListener
@@ -169,8 +170,9 @@ class BlockParallel:
         with self._averaged(average=average, at_once=listener is not NOBODY) as averaging:
             told = Several(self.watch, _CatchUp(self._exchange, model.averages), *averaging, listener)
             scales = shared_scales(scales, share, len(model.windows))
-            batch = model.batch(inputs, targets)
-            with model.stepping(batch, scales=scales, keep_logits=keep_logits, listener=told) as step:
+            options: dict[str, Any] = {"scales": scales, "keep_logits": keep_logits, "listener": told}
+            explained = single_samples_explained(len(activation(state)))
+            with explained, model.stepping(model.batch(inputs, targets), **options) as step:
                 state = step.run(state, self._segments, handed_on=lambda s: self._hand_on(s, inputs, targets))
                 self._go_back(step, activation(state))
         return [step.outputs[index] for index in self.windows]
