@@ -5,8 +5,9 @@ import inspect
 import locallearn as ll
 
 PUBLIC = {
-    "AugLocal", "Backprop", "Batch", "CapturedStep", "Classification", "Context", "Detection",
-    "Execution", "DGL", "Follow", "InfoPro", "InputError",
+    "AugLocal", "Backprop", "Batch", "BlockParallel", "CapturedStep", "Classification", "Context", "DataParallel",
+    "Detection",
+    "Execution", "DGL", "Follow", "InfoPro", "InputError", "Layout",
     "LocalModel", "LocalObjective", "LocalOutput", "LookAhead", "MAN", "MLAAN", "Method", "Offload", "Part",
     "Partition", "Plan",
     "PredSim", "Segmentation", "Site",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from locallearn.datasets.augmentation import Draws, apply, augment, draw, normalize
+from locallearn.datasets.augmentation import Draws, apply, draw, normalize
 from locallearn.datasets.spec import Augmentation
 from locallearn.errors import InputError
 
@@ -15,6 +15,10 @@ ZEROS = Augmentation(pad=3, padding="zeros", flip=True)
 
 def some(count: int = 50, channels: int = 3, height: int = 5, width: int = 7) -> Tensor:
     return torch.randint(0, 256, (count, channels, height, width), dtype=torch.uint8)
+
+
+def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    return apply(images, augmentation, draw(len(images), augmentation, generator))
 
 
 def one_by_one(images: Tensor, augmentation: Augmentation, tops: Tensor, lefts: Tensor, mirrored: Tensor) -> Tensor:

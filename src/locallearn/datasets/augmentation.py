@@ -55,6 +55,9 @@ def apply(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
 
     Raises:
         InputError: An image to reflect is no larger than the padding.
+
+    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, train.py: `F.pad(..., mode="reflect")`, `RandomCrop`,
+        `RandomHorizontalFlip`.
     """
     count, channels, height, width = images.shape
     pad, reflect = augmentation.pad, augmentation.padding == "reflect"
@@ -76,23 +79,6 @@ def apply(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
     lines = images.reshape(-1, images.shape[3]).index_select(0, (planes + rows[:, None, :]).flatten())
     columns = columns[:, None, None, :].expand(count, channels, height, width)
     return lines.view(count, channels, height, -1).gather(3, columns)
-
-
-def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """A random crop and mirror of every image.
-
-    Args:
-        images: (N, C, H, W), uint8.
-        augmentation: What is varied.
-        generator: The random stream; the same state gives the same images on every device when it is a CPU generator.
-
-    Returns:
-        (N, C, H, W), uint8, on the images' device.
-
-    Source: https://github.com/blackfeather-wang/InfoPro-Pytorch, train.py: `F.pad(..., mode="reflect")`, `RandomCrop`,
-        `RandomHorizontalFlip`.
-    """
-    return apply(images, augmentation, draw(len(images), augmentation, generator))
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from locallearn.datasets.augmentation import augment, normalize
+from locallearn.datasets.augmentation import Draws, apply, draw, normalize
 from locallearn.datasets.image_set import ImageSet
 from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError, listed
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several shares that processes take of the same thing.
+
+    Args:
+        index: Which, from 0.
+        count: How many there are.
+    """
+
+    index: int
+    count: int
+
+    def rows(self, batch: Tensor) -> Tensor:
+        """This share of a batch: neighbouring rows, as many as the others' or one more or less.
+
+        Args:
+            batch: `(N, ...)`.
+
+        Returns:
+            A view.
+        """
+        return batch.tensor_split(self.count)[self.index]
+
+
+WHOLE = Part(0, 1)
+"""What a process takes that is alone."""
 
 
 class Batches:
@@ -31,6 +60,8 @@ class Batches:
         device: Where batches are made.
         shuffle: Whether every epoch has its own order, or all have the set's.
         drop_last: Whether an epoch leaves out a last, smaller batch.
+        rows: Which share of every batch is given here.
+        dealt: Which of the batches are given here: every so many.
 
     Raises:
         InputError: There are no images or too few for a batch, they have another shape than the data set's, the batch
@@ -48,6 +79,8 @@ class Batches:
         device: torch.device | str,
         shuffle: bool,
         drop_last: bool = False,
+        rows: Part = WHOLE,
+        dealt: Part = WHOLE,
     ) -> None:
         shape = tuple(images.images.shape[1:])
         problems = {
@@ -68,6 +101,7 @@ class Batches:
         self.seed = seed
         self.augmentation = augmentation
         self.shuffle = shuffle
+        self.rows, self.dealt = rows, dealt
         self.count = len(images) - len(images) % batch_size if drop_last else len(images)
 
     @property
@@ -94,13 +128,17 @@ class Batches:
         """
         check_place(index, start, len(self))
         chosen = self._order(index)[: self.count].split(self.batch_size)
-        return (self._batch(index, batch, chosen[batch]) for batch in range(start, len(self)))
+        numbers = range(start, len(self))[self.dealt.index :: self.dealt.count]
+        return (self._batch(index, batch, chosen[batch]) for batch in numbers)
 
     def _batch(self, epoch: int, batch: int, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        images = self.images[chosen]
+        own = self.rows.rows(chosen)
+        images = self.images[own]
         if self.augmentation is not None:
-            images = augment(images, self.augmentation, _generator(self.seed, epoch, 1 + batch))
-        return normalize(images, self.spec.mean, self.spec.std), self.labels[chosen]
+            # Drawn for the whole batch, so that an image is varied alike wherever it is trained on.
+            drawn = draw(len(chosen), self.augmentation, _generator(self.seed, epoch, 1 + batch))
+            images = apply(images, self.augmentation, Draws(*map(self.rows.rows, drawn)))
+        return normalize(images, self.spec.mean, self.spec.std), self.labels[own]
 
     def _order(self, epoch: int) -> Tensor:
         # The positions of all images in the order of the epoch.

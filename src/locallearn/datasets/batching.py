@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from locallearn.datasets.batches import Batches
+from locallearn.datasets.batches import WHOLE, Batches, Part
 from locallearn.datasets.image_set import ImageSet
 from locallearn.datasets.samples import Samples, SampleTransform
 from locallearn.datasets.spec import Augmentation, DatasetSpec
@@ -73,6 +73,7 @@ def training_batches(
     device: torch.device,
     workers: int = 0,
     drop_last: bool = False,
+    rows: Part = WHOLE,
 ) -> AnyBatches:
     """Batches to train with: varied, in an order of its own every epoch.
 
@@ -84,6 +85,7 @@ def training_batches(
         device: Where batches are wanted.
         workers: Processes that decode samples; images in memory need none.
         drop_last: Whether an epoch leaves out a last, smaller batch.
+        rows: Which share of every batch is given here.
 
     Returns:
         The batches.
@@ -91,7 +93,7 @@ def training_batches(
     Raises:
         InputError: Images, batch size or seed do not fit.
     """
-    common: dict[str, Any] = {"seed": seed, "device": device, "shuffle": True, "drop_last": drop_last}
+    common: dict[str, Any] = {"seed": seed, "device": device, "shuffle": True, "drop_last": drop_last, "rows": rows}
     augmentation = spec.augmentation
     if isinstance(part, ImageSet):
         return Batches(part, batch_size, spec=spec, augmentation=_of_images(augmentation, spec), **common)
@@ -100,7 +102,13 @@ def training_batches(
 
 
 def evaluation_batches(
-    part: ImageSet | Samples, batch_size: int, *, spec: DatasetSpec, device: torch.device, workers: int = 0
+    part: ImageSet | Samples,
+    batch_size: int,
+    *,
+    spec: DatasetSpec,
+    device: torch.device,
+    workers: int = 0,
+    dealt: Part = WHOLE,
 ) -> AnyBatches:
     """Batches to test with: as they are, every one, in the set's own order; where sizes differ, smaller ones.
 
@@ -110,6 +118,7 @@ def evaluation_batches(
         spec: Normalisation, and how samples are brought to size.
         device: Where batches are wanted.
         workers: Processes that decode samples; images in memory need none.
+        dealt: Which of the batches are given here: every so many.
 
     Returns:
         The batches.
@@ -117,7 +126,7 @@ def evaluation_batches(
     Raises:
         InputError: Images or batch size do not fit.
     """
-    common: dict[str, Any] = {"seed": 0, "device": device, "shuffle": False}
+    common: dict[str, Any] = {"seed": 0, "device": device, "shuffle": False, "dealt": dealt}
     if isinstance(part, ImageSet):
         return Batches(part, batch_size, spec=spec, augmentation=None, **common)
     transform = _of_samples(spec.augmentation, spec).testing(spec)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from locallearn.datasets.batches import check_place, epoch_order, key_seed
+from locallearn.datasets.batches import WHOLE, Part, check_place, epoch_order, key_seed
 from locallearn.errors import InputError, TrainingStopped, listed
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class StreamedBatches:
         drop_last: Whether an epoch leaves out a last, smaller batch.
         as_lists: Whether a batch is a list of images and a list of targets, because each has its own size.
         by_size: Whether a batch whose images differ in size is given as several, each of neighbours of one size.
+        rows: Which share of every batch is given here.
+        dealt: Which of the batches are given here: every so many.
 
     Raises:
         InputError: There are no samples, or too few for a batch; batch size, seed or workers are out of range.
@@ -68,6 +70,8 @@ class StreamedBatches:
         drop_last: bool = False,
         as_lists: bool = False,
         by_size: bool = False,
+        rows: Part = WHOLE,
+        dealt: Part = WHOLE,
     ) -> None:
         problems = {
             "There are no samples to draw batches from.": not len(samples),
@@ -85,6 +89,7 @@ class StreamedBatches:
         self.seed = seed
         self.device = torch.device(device)
         self.shuffle = shuffle
+        self.rows, self.dealt = rows, dealt
         self.count = len(samples) - len(samples) % batch_size if drop_last else len(samples)
         self._drawing = _Drawing()
         self._loader = DataLoader(
@@ -127,7 +132,8 @@ class StreamedBatches:
 
     def _batches(self, index: int, start: int) -> Iterator[tuple[Any, Any]]:
         order = epoch_order(len(self.samples), self.seed, index) if self.shuffle else torch.arange(len(self.samples))
-        chosen = order[: self.count].split(self.batch_size)[start:]
+        chosen = [self.rows.rows(batch) for batch in order[: self.count].split(self.batch_size)[start:]]
+        chosen = chosen[self.dealt.index :: self.dealt.count]
         self._drawing.keys = [[(index, sample) for sample in batch.tolist()] for batch in chosen]
         batches: Iterator[Any] = _started(self._loader) if chosen else iter(())
         while True:

@@ -69,6 +69,14 @@ class AveragePrecision(Metric):
             self._found += [{**each, "score": s, "iscrowd": 0} for each, s in zip(guesses, scores, strict=True)]
 
     @override
+    def absorb(self, other: AveragePrecision) -> None:
+        images, objects, found = len(self._images), len(self._objects), len(self._found)
+        self._masks = self._masks and other._masks
+        self._images += [each | {"id": each["id"] + images} for each in other._images]
+        self._objects += _moved_on(other._objects, images, objects)
+        self._found += _moved_on(other._found, images, found)
+
+    @override
     def results(self) -> dict[str, float]:
         kinds = _KINDS if self._masks and self._images else ("box",)
         return {f"{kind}_{name}": value for kind in kinds for name, value in self._summary(_KINDS[kind]).items()}
@@ -95,6 +103,11 @@ class AveragePrecision(Metric):
         }
         index.createIndex()
         return index
+
+
+def _moved_on(annotations: Sequence[dict[str, Any]], images: int, before: int) -> list[dict[str, Any]]:
+    """Annotations behind so many others, of images behind so many others."""
+    return [each | {"id": each["id"] + before, "image_id": each["image_id"] + images} for each in annotations]
 
 
 def _encoded(masks: Tensor) -> list[dict[str, Any]]:

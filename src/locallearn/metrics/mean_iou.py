@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from typing_extensions import override
 
 from locallearn.errors import InputError
-from locallearn.metrics.metric import Metric
+from locallearn.metrics.metric import Metric, added
 
 
 class MeanIoU(Metric):
@@ -50,6 +50,10 @@ class MeanIoU(Metric):
             self._counts = torch.zeros(self._classes**2 + 1, dtype=torch.int64, device=cells.device)
         # Unlike bincount, adding does not wait for the device.
         self._counts.index_add_(0, cells, torch.ones_like(cells))
+
+    @override
+    def absorb(self, other: MeanIoU) -> None:
+        self._counts = added(self._counts, other._counts)
 
     @property
     def confusion(self) -> Tensor:

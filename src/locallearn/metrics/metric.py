@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 
 class Metric(ABC):
     """Counts over a data set; waits for the device only in `results`.
@@ -24,6 +26,14 @@ class Metric(ABC):
         """
 
     @abstractmethod
+    def absorb(self, other: Any) -> None:
+        """Take in what another metric counted, of other samples.
+
+        Args:
+            other: Of the same kind and as many classes.
+        """
+
+    @abstractmethod
     def results(self) -> dict[str, float]:
         """What was counted so far.
 
@@ -39,3 +49,18 @@ class Metric(ABC):
             where the metric does not tell classes apart.
         """
         return {}
+
+
+def added(own: Tensor | None, more: Tensor | None) -> Tensor | None:
+    """The sum of two counts, either of which may not have begun.
+
+    Args:
+        own: Tells the device.
+        more: Of the same shape.
+
+    Returns:
+        A new tensor, or the one that there is.
+    """
+    if own is None or more is None:
+        return more if own is None else own
+    return own + more.to(own.device)

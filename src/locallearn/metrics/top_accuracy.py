@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from locallearn.metrics.metric import Metric
+from locallearn.metrics.metric import Metric, added
 
 MANY_CLASSES = 100
 
@@ -31,8 +31,13 @@ class TopAccuracy(Metric):
     def update(self, output: Tensor, targets: Tensor) -> None:
         right = output.topk(self._ranks, 1).indices == targets[:, None]
         correct = torch.stack([right[:, 0].sum(), right.sum()])
-        self._correct = correct if self._correct is None else self._correct + correct
+        self._correct = added(self._correct, correct)
         self._count += len(targets)
+
+    @override
+    def absorb(self, other: TopAccuracy) -> None:
+        self._correct = added(self._correct, other._correct)
+        self._count += other._count
 
     @override
     def results(self) -> dict[str, float]:

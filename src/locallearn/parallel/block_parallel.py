@@ -164,7 +164,7 @@ class BlockParallel:
         model = self.model
         state, inputs, targets = self._entered(inputs, targets)
         model.check_size(len(activation(state)))
-        share = 1 / self.layout.data if share is None else share
+        share = 1 / self.layout.replicas if share is None else share
         if self._gathering is not None:
             self._gathering.begin(len(activation(state)), activation(state).device)
         with self._averaged(average=average, at_once=listener is not NOBODY) as averaging:
@@ -350,16 +350,16 @@ def _followed(model: LocalModel, blocks: range) -> set[str]:
 
 def _groups(layout: Layout, replica: int) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
     """One group for each direction between the stages of a part of the batch; all processes must ask for all."""
-    columns = [[layout.rank(stage, r) for stage in range(layout.blocks)] for r in range(layout.data)]
+    columns = [[layout.rank(stage, r) for stage in range(layout.blocks)] for r in range(layout.replicas)]
     made = [(dist.new_group(ranks), dist.new_group(ranks)) for ranks in columns]
     return cast(tuple[dist.ProcessGroup, dist.ProcessGroup], made[replica])
 
 
 def _replicas(layout: Layout, stage: int) -> dist.ProcessGroup | None:
     """The group of processes with the same blocks; None if there is one alone."""
-    if layout.data == 1:
+    if layout.replicas == 1:
         return None
-    rows = [[layout.rank(s, replica) for replica in range(layout.data)] for s in range(layout.blocks)]
+    rows = [[layout.rank(s, replica) for replica in range(layout.replicas)] for s in range(layout.blocks)]
     return cast(dist.ProcessGroup, [dist.new_group(ranks) for ranks in rows][stage])
 
 

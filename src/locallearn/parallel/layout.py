@@ -16,23 +16,23 @@ class Layout:
 
     Args:
         blocks: Into how many groups the blocks are divided.
-        data: Into how many parts each batch is divided.
+        replicas: Into how many parts each batch is divided.
 
     Raises:
         InputError: A number is below 1.
     """
 
     blocks: int = 1
-    data: int = 1
+    replicas: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.blocks, self.data) < 1:
+        if min(self.blocks, self.replicas) < 1:
             raise InputError(f"A layout needs at least one process each way, not {self}.")
 
     @property
     def processes(self) -> int:
         """How many processes it needs."""
-        return self.blocks * self.data
+        return self.blocks * self.replicas
 
     def stage(self, rank: int) -> int:
         """Which group of blocks a process has.
@@ -43,7 +43,7 @@ class Layout:
         Returns:
             From 0; the first reads the data.
         """
-        return rank // self.data
+        return rank // self.replicas
 
     def replica(self, rank: int) -> int:
         """Which part of each batch a process has.
@@ -54,7 +54,7 @@ class Layout:
         Returns:
             From 0.
         """
-        return rank % self.data
+        return rank % self.replicas
 
     def rank(self, stage: int, replica: int) -> int:
         """The process with a group of blocks and a part of each batch.
@@ -66,10 +66,10 @@ class Layout:
         Returns:
             The process.
         """
-        return stage * self.data + replica
+        return stage * self.replicas + replica
 
     def __str__(self) -> str:
-        return f"blocks={self.blocks},data={self.data}"
+        return f"blocks={self.blocks},data={self.replicas}"
 
 
 def parsed_layout(text: str | None, processes: int) -> Layout:
@@ -94,7 +94,7 @@ def parsed_layout(text: str | None, processes: int) -> Layout:
     if len(given) < 2:
         missing = "blocks" if "data" in given else "data"
         given[missing] = max(processes // max(given.get("data", given.get("blocks", 1)), 1), 1)
-    layout = Layout(**given)
+    layout = Layout(given["blocks"], given["data"])
     if layout.processes != processes:
         raise InputError(
             f"--parallel {layout} needs {layout.processes} processes and {processes} "
