@@ -31,6 +31,8 @@ def command(*argv: str, program: tuple[str, ...] = ("-m", "locallearn")) -> subp
         (["--help"], 0, "check-data", ""),
         (["train", "--help"], 0, "--training.epochs", ""),
         (["train", "--method", "infopro", "--help"], 0, "--method.reconstruction", ""),
+        (["simulate", "--help"], 0, "--micro-batches", ""),
+        (["simulate", "--queue", "0"], 2, "", "--queue must be at least 1, not 0"),
         (["train", "digit"], 2, "", "Did you mean 'digits'?"),
         (["train", "--training.lr", "nan"], 2, "", "training.lr = nan must be a finite number"),
         (["ls", "methods"], 0, "predsim", ""),

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from locallearn.errors import InputError, TrainingStopped
 
-VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "ls", "show", "check-data")
+VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "simulate", "ls", "show", "check-data")
 
 
 def run() -> None:

@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     add_step_flags(parser, argv, balance="memory")
     values = parser.parse(argv)
     options = step_options(values)
-    _check_plot(values.plot, overwrite=values.overwrite)
+    check_picture("--plot", values.plot, overwrite=values.overwrite)
     found = _planned(options, values.budget)
     print("\n".join([*_heading(options, found), "", *_peak(found), "", *_blocks(found), "", *_beside(options, found)]))
     if found.budget is not None:
@@ -49,13 +49,23 @@ def run(argv: Sequence[str]) -> int:
     return int(found.budget is not None and not found.budget.fits)
 
 
-def _check_plot(path: Path | None, *, overwrite: bool) -> None:
+def check_picture(flag: str, path: Path | None, *, overwrite: bool) -> None:
+    """Refuse a picture that could not be written, before anything is computed for it.
+
+    Args:
+        flag: The flag that names the file.
+        path: The file; None: no picture is wanted.
+        overwrite: Whether it may be there already.
+
+    Raises:
+        InputError: It exists, has no folder, or an ending that says nothing.
+    """
     if path is not None and path.exists() and not overwrite:
-        raise InputError(f"{str(path)!r} exists: choose another --plot, or add --overwrite.")
+        raise InputError(f"{str(path)!r} exists: choose another {flag}, or add --overwrite.")
     if path is not None and not path.parent.is_dir():
-        raise InputError(f"There is no folder {str(path.parent)!r} for --plot: make it first.")
+        raise InputError(f"There is no folder {str(path.parent)!r} for {flag}: make it first.")
     if path is not None and path.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"--plot {str(path)!r} must end in .png, .svg or .pdf.")
+        raise InputError(f"{flag} {str(path)!r} must end in .png, .svg or .pdf.")
 
 
 def _planned(options: StepOptions, budget: str | None) -> Plan:
