@@ -91,6 +91,13 @@ def test_copies_are_fetched_from_the_next_block(batch):
     assert last.followed_bytes == 0
 
 
+def test_images_travel_where_they_are_read_later(batch):
+    plain, reading = model(), model("infopro")
+    sizes = [[block.output_bytes for block in measured(each, *batch, repeats=1).blocks] for each in (plain, reading)]
+    # The last objective is the task's loss, which reads no images.
+    assert [other - one for one, other in zip(*sizes, strict=True)] == [batch[0].nbytes, 0, 0]
+
+
 def test_a_window_is_a_block_and_the_model_may_go_on(batch):
     local = model("backprop")
     (whole,) = measured(local, *batch, repeats=1).blocks

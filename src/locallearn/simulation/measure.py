@@ -31,8 +31,8 @@ def measured(
 
     Seconds are medians over the steps; an accelerator is waited for at every border, so that what it would hide behind
     launches counts. Steps of back-propagation through the same network take turns with them. Bytes are those that
-    autograd saves in one step, each storage once. Side outputs and images that objectives of later blocks read are not
-    among `output_bytes`. Autocast is the caller's. The model trains while it is measured.
+    autograd saves in one step, each storage once. Images travel with the outputs where later objectives read them; side
+    outputs and targets are left out. Autocast is the caller's. The model trains while it is measured.
 
     Args:
         model: The model, in training mode.
@@ -149,7 +149,7 @@ def _cost(
 ) -> BlockCost:
     window, device = model.windows[index], entered.device.type
     own, every = model.window_parameters(index), sum(1 for _ in model.parameters())
-    objective = cast(LocalObjective, model.objectives[index])
+    objective, *behind = cast("list[LocalObjective]", list(model.objectives)[index:])
     auxiliary = list(objective.parameters())
     shape = model.partition.infos[window.stop - 1].out_shape
     autocast = torch.is_autocast_enabled(device)
@@ -160,7 +160,8 @@ def _cost(
         forward=seconds["forward", index],
         backward=seconds["backward", index],
         auxiliary=seconds["auxiliary", index],
-        output_bytes=torch.Size((len(entered), *shape)).numel() * itemsize,
+        output_bytes=torch.Size((len(entered), *shape)).numel() * itemsize
+        + (entered.nbytes if any(each.reads_inputs for each in behind) else 0),
         kept_bytes=kept["forward", index],
         parameter_bytes=_size(own) - _size(auxiliary),
         update=seconds["update", 0] * len(own) / every,
