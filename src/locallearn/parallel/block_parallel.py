@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NoReturn, cast
 
@@ -20,12 +20,13 @@ from locallearn.local_model import LocalModel
 from locallearn.objective import LocalObjective, LocalOutput
 from locallearn.parallel.averaged_gradients import AveragedGradients
 from locallearn.parallel.channel import Message, Receiver, Sender
-from locallearn.parallel.data_parallel import averaged, check_begun, same_values, shared_scales
+from locallearn.parallel.data_parallel import averaged, check_begun, same_values
 from locallearn.parallel.gathering import Gathering
 from locallearn.parallel.layout import Layout
 from locallearn.parallel.source_exchange import SourceExchange, routes
 from locallearn.parallel.stages import check_untied, divided, owned_names, release
 from locallearn.parallel.watch import Watch
+from locallearn.parallel.whole_model import shared_scales
 from locallearn.partitioning.block import State, activation
 
 
@@ -101,6 +102,8 @@ class BlockParallel:
         self.blocks = self.stages[self.stage]
         self.windows = tuple(i for i, w in enumerate(model.windows) if self.blocks.start < w.stop <= self.blocks.stop)
         self.steps = 0
+        self.stopped = False
+        self._told = False
         same_values(model, None)
         model.cut_at([blocks.start for blocks in self.stages[1:]])
         self._segments = [s for s in model.segments if self.blocks.start <= s.start < self.blocks.stop]
@@ -202,6 +205,36 @@ class BlockParallel:
         self._hand_on(state, None, targets)
         return None
 
+    def outputs(self, batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """What the network says to batches, through all processes; set the model's mode first.
+
+        Args:
+            batches: Pairs of inputs and targets; read by the first process alone.
+
+        Yields:
+            tuple: In the last process, the network's output and the targets of each batch.
+        """
+        if self.is_first:
+            for inputs, targets in batches:
+                self.forward(inputs, targets)
+        else:
+            while self._more_outputs():
+                found = self.forward()
+                if found is not None:
+                    yield found
+        if self._sender is not None and not self.stopped:
+            self._sender.send(Message(()))
+
+    def _more_outputs(self) -> bool:
+        assert self._receiver is not None
+        message = self._receiver.peek()
+        if message.last:
+            self.stop()
+            self.stopped = True
+        elif not message.items:
+            self._receiver.take()
+        return not message.last and bool(message.items)
+
     def settle(self) -> None:
         """Wait until nothing is under way between processes, and copies are where one process would have them."""
         _CatchUp(self._exchange, self.model.averages).catch_up()
@@ -211,7 +244,8 @@ class BlockParallel:
 
     def stop(self) -> None:
         """Tell the processes behind this one that no batches follow."""
-        if self._sender is not None:
+        if self._sender is not None and not self._told:
+            self._told = True
             self._sender.send(Message((), last=True))
 
     def stops(self) -> bool:

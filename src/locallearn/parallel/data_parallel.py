@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import override
 
 from locallearn.engine.step_listener import NOBODY, Several, StepListener
 from locallearn.errors import InputError
@@ -17,9 +18,10 @@ from locallearn.objective import LocalOutput
 from locallearn.parallel.averaged_gradients import AveragedGradients
 from locallearn.parallel.gathering import Gathering
 from locallearn.parallel.watch import Watch
+from locallearn.parallel.whole_model import WholeModel, shared_scales
 
 
-class DataParallel:
+class DataParallel(WholeModel):
     """A model in several processes, each with a part of every batch; gradients are those of the joined batch.
 
     Gradients are summed block by block while the next blocks run, not by `DistributedDataParallel`: that waits at the
@@ -60,8 +62,7 @@ class DataParallel:
         watch: Watch | None = None,
     ) -> None:
         check_begun()
-        self.model = model
-        self.windows = tuple(range(len(model.windows)))
+        super().__init__(model)
         self.watch = watch or Watch(None, dist.get_rank(), dist.get_world_size(), timeout)
         self._group = group
         self._size = dist.get_world_size(group)
@@ -70,6 +71,7 @@ class DataParallel:
         self._gathering = Gathering(group) if gather else None
         model.gather = self._gathering
 
+    @override
     def local_backward(
         self,
         inputs: Any,
@@ -113,10 +115,6 @@ class DataParallel:
                 listener=Several(self.watch, *averaging, listener),
             )
 
-    def after_step(self) -> None:
-        """Update the moving averages; call after every `optimizer.step()`."""
-        self.model.after_step()
-
 
 @contextmanager
 def averaged(averaging: AveragedGradients, *, average: bool, at_once: bool) -> Iterator[list[StepListener]]:
@@ -137,24 +135,6 @@ def averaged(averaging: AveragedGradients, *, average: bool, at_once: bool) -> I
             averaging.finish()
     finally:
         averaging.active = False
-
-
-def shared_scales(
-    scales: Sequence[float | Tensor] | None, share: float, windows: int
-) -> Sequence[float | Tensor] | None:
-    """Factors of the windows' gradients for a part of a batch.
-
-    Args:
-        scales: Those of the whole batch; 1 if None.
-        share: How much of the batch the part is.
-        windows: How many windows there are.
-
-    Returns:
-        A factor for each window; None if all are 1.
-    """
-    if scales is None:
-        return None if share == 1 else [share] * windows
-    return [scale * share for scale in scales]
 
 
 def same_values(model: LocalModel, group: dist.ProcessGroup | None) -> None:
@@ -191,6 +171,7 @@ class _AtOnce(StepListener):
     def __init__(self, averaging: AveragedGradients) -> None:
         self._averaging = averaging
 
+    @override
     def after_window(self, index: int) -> None:
         self._averaging.after_window(index)
         self._averaging.finish()

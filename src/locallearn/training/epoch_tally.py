@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,18 +32,19 @@ class EpochTally:
         self.wide = torch.float32 if device.type == "mps" else torch.float64
         self.names: list[tuple[int, str]] = []
         self.heads: list[int] = []
-        self.sums = self.weights = self.correct = self.counted = torch.zeros(0, device=device)
+        self.sums = self.weights = torch.zeros(0, dtype=self.wide, device=device)
+        self.correct = self.counted = torch.zeros(0, dtype=torch.int64, device=device)
 
-    def add(self, outputs: Sequence[LocalOutput], targets: Any) -> None:
+    def add(self, outputs: Mapping[int, LocalOutput], targets: Any) -> None:
         """Take in one batch.
 
         Args:
-            outputs: One per window, with logits where the window predicts.
+            outputs: By window, with logits where the window predicts; always of the same windows.
             targets: As the task has them, for N images.
         """
         hits = {
             window: found
-            for window, output in enumerate(outputs)
+            for window, output in outputs.items()
             if output.logits is not None and (found := self.task.hits(output.logits, targets)) is not None
         }
         if not self.names:
@@ -102,8 +103,24 @@ class EpochTally:
         summed = (state[key].to(self.device) for key in ("sums", "weights", "correct", "counted"))
         self.sums, self.weights, self.correct, self.counted = summed
 
-    def _lay_out(self, outputs: Sequence[LocalOutput], heads: list[int]) -> None:
-        for window, output in enumerate(outputs):
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        """Take in what another tally summed: of other images, or of other windows.
+
+        Args:
+            state: Its `state_dict`.
+        """
+        theirs = {name: index for index, name in enumerate(map(tuple, state["names"]))}
+        self.names += [name for name in theirs if name not in self.names]
+        self.heads += [head for head in state["heads"] if head not in self.heads]
+        of_names = torch.tensor([self.names.index(name) for name in theirs], dtype=torch.int64, device=self.device)
+        of_heads = torch.tensor([self.heads.index(head) for head in state["heads"]], device=self.device).long()
+        self.sums = _widened(self.sums, len(self.names)).index_add(0, of_names, state["sums"].to(self.device))
+        self.weights = _widened(self.weights, len(self.names)).index_add(0, of_names, state["weights"].to(self.device))
+        self.correct = _widened(self.correct, len(self.heads)).index_add(0, of_heads, state["correct"].to(self.device))
+        self.counted = _widened(self.counted, len(self.heads)).index_add(0, of_heads, state["counted"].to(self.device))
+
+    def _lay_out(self, outputs: Mapping[int, LocalOutput], heads: list[int]) -> None:
+        for window, output in outputs.items():
             self.names += [(window, "loss"), *((window, f"term {name}") for name in sorted(output.terms))]
         self.heads = heads
         self.sums = torch.zeros(len(self.names), dtype=self.wide, device=self.device)
@@ -118,3 +135,7 @@ class EpochTally:
     def _number(self, total: int | Tensor) -> Tensor:
         # A fill, which unlike a copy does not wait for the device.
         return total if isinstance(total, Tensor) else torch.full((), total, dtype=torch.int64, device=self.device)
+
+
+def _widened(values: Tensor, size: int) -> Tensor:
+    return torch.cat([values, values.new_zeros(size - len(values))])

@@ -31,9 +31,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def evaluate(
-    network: nn.Module, batches: AnyBatches, metric: Metric, *, before_batch: Callable[[], None] | None = None
-) -> dict[str, float]:
+def evaluate(network: nn.Module, batches: AnyBatches, metric: Metric) -> dict[str, float]:
     """Let a network see every image once, in fp32, and count; waits for the device only at the end.
 
     Args:

@@ -74,7 +74,8 @@ def check_weights(model: LocalModel, step: int) -> None:
     Raises:
         TrainingStopped: Weights are NaN or infinite; their windows are named.
     """
-    sizes = [_largest(model.window_parameters(index)) for index in range(len(model.windows))]
+    here = [[p for p in model.window_parameters(index) if not p.is_meta] for index in range(len(model.windows))]
+    sizes = [_largest(parameters) for parameters in here]
     bad = [described(w) for w, size in zip(model.windows, sizes, strict=True) if not torch.isfinite(size)]
     if bad:
         raise TrainingStopped(

@@ -1,0 +1,225 @@
+"""The processes that train one run together, and how they come to agree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import Store, _get_default_store
+
+from locallearn.errors import InputError, TrainingStopped, listed
+from locallearn.parallel.layout import Layout, parsed_layout
+from locallearn.parallel.watch import Watch
+
+Found = TypeVar("Found")
+STOP = "locallearn/stop"
+
+
+class Team:
+    """All processes of a run; alone, nothing has to be agreed on.
+
+    Args:
+        rank: This process.
+        layout: How they share blocks and batches.
+        watch: Explains who does not answer.
+        store: What all of them read and write; None if there is one process alone.
+    """
+
+    def __init__(
+        self, rank: int = 0, layout: Layout | None = None, watch: Watch | None = None, store: Store | None = None
+    ) -> None:
+        self.rank = rank
+        self.layout = layout or Layout()
+        self.watch = watch or Watch(None, 0, 1, 0)
+        self._store = store
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.layout.processes == 1
+
+    @property
+    def stage(self) -> int:
+        """Which group of blocks is here."""
+        return self.layout.stage(self.rank)
+
+    @property
+    def replica(self) -> int:
+        """Which part of each batch is here."""
+        return self.layout.replica(self.rank)
+
+    def shared(self, work: Callable[[], Found]) -> Found:
+        """Do something in the leading process alone, and know in all what came of it.
+
+        Args:
+            work: Returns plain data.
+
+        Returns:
+            What it returned.
+
+        Raises:
+            InputError: As it raised.
+            TrainingStopped: Likewise.
+        """
+        if self.is_alone:
+            return work()
+        told: list[Any] = [_attempt(work) if self.leads else None]
+        with self.watch.explained("the first process was awaited"):
+            dist.broadcast_object_list(told, 0)
+        return _outcome(told[0])
+
+    def together(self, work: Callable[[], Found]) -> Found:
+        """Do something in every process; if it fails in one, it fails in all with the same message.
+
+        Args:
+            work: What each does.
+
+        Returns:
+            What it returned here.
+
+        Raises:
+            InputError: One process raised it.
+            TrainingStopped: One process raised it, and none an `InputError`.
+        """
+        if self.is_alone:
+            return work()
+        kind, found = _attempt(work)
+        failures: list[Any] = [None] * self.layout.processes
+        with self.watch.explained("processes waited for each other"):
+            dist.all_gather_object(failures, None if kind == "found" else (kind, str(found)))
+        if any(failures):
+            _raise_first(failures)
+        return found
+
+    def gathered(self, value: Any) -> list[Any] | None:
+        """Hand something to the leading process.
+
+        Args:
+            value: Plain data and tensors.
+
+        Returns:
+            Everybody's, by rank, in the leading process; None in the others.
+        """
+        if self.is_alone:
+            return [value]
+        found: list[Any] | None = [None] * self.layout.processes if self.leads else None
+        with self.watch.explained("results were gathered"):
+            dist.gather_object(value, found, 0)
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether something is so in one process at least.
+
+        Args:
+            flag: Whether it is here.
+
+        Returns:
+            The same in all.
+        """
+        if self.is_alone:
+            return flag
+        found = torch.tensor([int(flag)])
+        with self.watch.explained("processes waited for each other"):
+            dist.all_reduce(found, dist.ReduceOp.MAX)
+        return bool(found.item())
+
+    def ask_to_stop(self, code: int) -> None:
+        """Tell the other processes that this one was asked to stop.
+
+        Args:
+            code: What processes should exit with.
+        """
+        if self._store is not None:
+            with self.watch.explained("a stop was announced"):
+                self._store.set(STOP, str(code))
+
+    def asked_to_stop(self) -> int | None:
+        """Whether a process was asked to stop.
+
+        Returns:
+            The code to exit with; None if none was.
+        """
+        if self._store is None:
+            return None
+        with self.watch.explained("a stop was looked for"):
+            return int(self._store.get(STOP)) if self._store.check([STOP]) else None
+
+
+@contextmanager
+def joined(parallel: str | None, *, device: str, timeout: float) -> Iterator[Team]:
+    """Join the processes that torchrun started beside this one.
+
+    Args:
+        parallel: How they share blocks and batches, see `parsed_layout`.
+        device: The recipe's.
+        timeout: Seconds that a process waits for another.
+
+    Yields:
+        Team: The processes; one alone without torchrun.
+
+    Raises:
+        InputError: There are not as many processes as the layout needs.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    layout = parsed_layout(parallel, world)
+    if world == 1:
+        yield Team()
+        return
+    rank = int(os.environ["RANK"])
+    accelerated = device != "cpu" and torch.cuda.is_available()
+    if accelerated:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if accelerated else "gloo", timeout=timedelta(seconds=timeout))
+    store = _get_default_store()
+    with Watch(store, rank, world, timeout) as watch:
+        yield Team(rank, layout, watch, dist.distributed_c10d.PrefixStore(_attempt_of_torchrun(), store))
+        dist.barrier()
+    dist.destroy_process_group()
+
+
+def _attempt_of_torchrun() -> str:
+    # Its store outlives processes that are started again.
+    return f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+
+
+def _attempt(work: Callable[[], Any]) -> tuple[str, Any]:
+    try:
+        return "found", work()
+    except InputError as error:
+        return "refused", str(error)
+    except (TrainingStopped, OSError) as error:
+        return "stopped", str(error)
+
+
+def _outcome(told: tuple[str, Any]) -> Any:
+    kind, found = told
+    if kind == "found":
+        return found
+    raise (InputError if kind == "refused" else TrainingStopped)(found)
+
+
+def _raise_first(failures: list[tuple[str, str] | None]) -> None:
+    refused = any(failure is not None and failure[0] == "refused" for failure in failures)
+    chosen = {
+        rank: text
+        for rank, each in enumerate(failures)
+        if each
+        for kind, text in [each]
+        if (kind == "refused") == refused
+    }
+    texts = list(dict.fromkeys(chosen.values()))
+    if len(texts) == 1 and len(chosen) == len(failures):
+        message = texts[0]
+    else:
+        message = listed([f"Process {rank}: {text}" for rank, text in chosen.items()])
+    raise (InputError if refused else TrainingStopped)(message)
