@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from torch import nn, optim
@@ -48,7 +48,9 @@ class StepInBackward(StepListener):
         self.optimizer = optimizer
         self.clip_value = clip_value
         self.settled = model.settled_parameters()
-        _check_optimizer(model, optimizer, self.settled)
+        trained = [parameter for parameters in self.settled for parameter in parameters]
+        if problems := optimizer_problems(model, optimizer, trained):
+            raise InputError(listed(problems))
         _check_averages(model, self.settled)
         self._shares = [_shares(optimizer, parameters) for parameters in self.settled]
         self._unfinished = False
@@ -103,12 +105,22 @@ def _part(optimizer: optim.Optimizer, shares: Sequence[list[nn.Parameter]]) -> o
     return part
 
 
-def _check_optimizer(model: LocalModel, optimizer: optim.Optimizer, settled: Sequence[Sequence[nn.Parameter]]) -> None:
+def optimizer_problems(model: LocalModel, optimizer: optim.Optimizer, parameters: Iterable[nn.Parameter]) -> list[str]:
+    """Why an optimizer cannot train a model's parameters block by block.
+
+    Args:
+        model: What is trained.
+        optimizer: Over all of the model's parameters that learn.
+        parameters: Those that are stepped.
+
+    Returns:
+        A sentence for each reason.
+    """
     problems = []
     if isinstance(optimizer, optim.LBFGS):
         problems.append("LBFGS couples all parameters and cannot step block by block: take SGD or AdamW.")
     given = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    trained = {parameter for parameters in settled for parameter in parameters if parameter.requires_grad}
+    trained = {parameter for parameter in parameters if parameter.requires_grad}
     missing = [name for name, parameter in model.named_parameters() if parameter in trained - given]
     if missing:
         problems.append(
@@ -120,8 +132,7 @@ def _check_optimizer(model: LocalModel, optimizer: optim.Optimizer, settled: Seq
             f"The optimizer has {strangers} parameters that are not the model's and would never be stepped: give them "
             "an optimizer of their own."
         )
-    if problems:
-        raise InputError(listed(problems))
+    return problems
 
 
 def _check_averages(model: LocalModel, settled: Sequence[Sequence[nn.Parameter]]) -> None:
