@@ -14,6 +14,7 @@ from locallearn.recipes import Recipe, load, save
 from locallearn.recipes.stored import RECIPE
 
 if TYPE_CHECKING:
+    from locallearn.parallel.team import Team
     from locallearn.training import Summary
 
 
@@ -75,7 +76,9 @@ def file_name(method: str) -> str:
     return method.replace(":", ".")
 
 
-def train_seeds(recipe: Recipe, out: Path, *, resume: bool = False, fall_back: bool = False) -> list[Summary]:
+def train_seeds(
+    recipe: Recipe, out: Path, *, resume: bool = False, fall_back: bool = False, team: Team | None = None
+) -> list[Summary]:
     """Train once for each seed of a recipe.
 
     Args:
@@ -83,6 +86,7 @@ def train_seeds(recipe: Recipe, out: Path, *, resume: bool = False, fall_back: b
         out: Folder of the run; with more than one seed, a folder `seedN` within it for each.
         resume: Go on with what is there.
         fall_back: With `resume`, set damaged checkpoints aside and go on from the newest sound one.
+        team: The processes that train together; this one alone if None.
 
     Returns:
         The summaries in the order of the seeds.
@@ -92,30 +96,38 @@ def train_seeds(recipe: Recipe, out: Path, *, resume: bool = False, fall_back: b
         KeyboardInterrupt: The user stopped it at once; how to go on has been printed.
         SystemExit: A signal stopped it, and its state is saved; likewise.
     """
+    from locallearn.parallel.team import Team
     from locallearn.training import train
-    from locallearn.training.progress import for_stream
+    from locallearn.training.progress import Silent, for_stream
 
+    team = team or Team()
+    options: dict[str, Any] = {"fall_back": fall_back, "team": team}
     try:
         if recipe.seeds == 1:
-            return [train(recipe, out, resume=resume, fall_back=fall_back, progress=for_stream())]
-        out.mkdir(parents=True, exist_ok=True)
-        save(recipe, out / RECIPE)
+            return [train(recipe, out, resume=resume, progress=for_stream() if team.leads else Silent(), **options)]
+        team.shared(lambda: _open(recipe, out))
         summaries = []
         for seed in range(recipe.seed, recipe.seed + recipe.seeds):
             folder = out / f"seed{seed}"
             one = recipe.model_copy(update={"seed": seed, "seeds": 1})
-            started = resume and (folder / RECIPE).exists()
-            summaries.append(train(one, folder, resume=started, fall_back=fall_back, progress=for_stream()))
+            begun = team.shared((folder / RECIPE).exists)
+            progress = for_stream() if team.leads else Silent()
+            summaries.append(train(one, folder, resume=resume and begun, progress=progress, **options))
         return summaries
     except (KeyboardInterrupt, SystemExit):
-        if (out / RECIPE).exists():
+        if team.leads and (out / RECIPE).exists():
             print(f"stopped; go on with: locallearn train --resume {out}", file=sys.stderr)
         raise
     except InputError:
-        if not resume and [item.name for item in out.glob("*")] == [RECIPE]:
+        if team.leads and not resume and [item.name for item in out.glob("*")] == [RECIPE]:
             (out / RECIPE).unlink()
             out.rmdir()
         raise
+
+
+def _open(recipe: Recipe, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    save(recipe, out / RECIPE)
 
 
 def result(summary: Summary) -> dict[str, Any]:

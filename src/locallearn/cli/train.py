@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -15,6 +15,9 @@ from locallearn.cli import runs
 from locallearn.cli.flags import Json, RecipeName, last_value, parsed_with_recipe, recipe_word
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe, differences, load
+
+if TYPE_CHECKING:
+    from locallearn.training import Summary
 
 DEFAULT = "digits"
 
@@ -27,12 +30,14 @@ class Train:
         out: Folder of the run; none makes runs/RECIPE-METHOD-seedSEED.
         resume: Folder of a run to go on with, by the recipe stored there; without a value the folder given by --out.
         fall_back: With --resume, set damaged checkpoints aside and go on from the newest sound one.
+        parallel: How the processes that torchrun started share the run, such as blocks=2,data=2; none divides batches.
     """
 
     recipe: RecipeName = DEFAULT
     out: Path | None = None
     resume: Path | None = None
     fall_back: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    parallel: str | None = None
     json: Json = False
 
 
@@ -72,16 +77,26 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    from locallearn.parallel.team import joined
+
     options, recipe = resolve(argv)
-    out = options.resume or runs.new_folder(options.out, options.recipe, recipe)
-    print(f"{options.recipe} -> {out}", file=sys.stderr)
-    summaries = runs.train_seeds(recipe, out, resume=options.resume is not None, fall_back=options.fall_back)
+    with joined(options.parallel, device=recipe.device, timeout=recipe.distributed.timeout) as team:
+        out = team.shared(lambda: options.resume or runs.new_folder(options.out, options.recipe, recipe))
+        if team.leads:
+            print(f"{options.recipe} -> {out}", file=sys.stderr)
+        resume = options.resume is not None
+        summaries = runs.train_seeds(recipe, out, resume=resume, fall_back=options.fall_back, team=team)
+        if team.leads:
+            _tell(options, recipe, summaries, out)
+    return 0
+
+
+def _tell(options: Train, recipe: Recipe, summaries: Sequence[Summary], out: Path) -> None:
     results = [runs.result(summary) for summary in summaries]
     total = results[0] if recipe.seeds == 1 else runs.over_seeds(results, out)
     runs.print_result(total)
     if options.json:
         print(json.dumps(total))
-    return 0
 
 
 def _with_resumed_folder(argv: Sequence[str]) -> list[str]:

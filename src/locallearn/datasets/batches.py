@@ -28,6 +28,17 @@ class Part:
     index: int
     count: int
 
+    def size(self, samples: int) -> int:
+        """How many of a batch's samples are in this share.
+
+        Args:
+            samples: In the batch.
+
+        Returns:
+            As many as `rows` gives.
+        """
+        return samples // self.count + (self.index < samples % self.count)
+
     def rows(self, batch: Tensor) -> Tensor:
         """This share of a batch: neighbouring rows, as many as the others' or one more or less.
 

@@ -38,6 +38,9 @@ class BlockParallel:
     follow (MAN, MLAAN). Every block sees every batch in order, with the weights that it has learned from those before:
     the result is that of one process, bit for bit, if copies are told of every step and blocks draw no random numbers.
 
+    `steps` counts optimizer steps; `targets` are those of the last batch; `stopped` says whether the process before
+    this one said that no batches follow.
+
     Args:
         model: The same in every process; weights are taken from the first. What other processes train loses its
             values, so make the optimizer afterwards.
@@ -104,6 +107,7 @@ class BlockParallel:
         self.steps = 0
         self.stopped = False
         self._told = False
+        self.targets: Any = None
         same_values(model, None)
         model.cut_at([blocks.start for blocks in self.stages[1:]])
         self._segments = [s for s in model.segments if self.blocks.start <= s.start < self.blocks.stop]
@@ -166,6 +170,7 @@ class BlockParallel:
         """
         model = self.model
         state, inputs, targets = self._entered(inputs, targets)
+        self.targets = targets
         model.check_size(len(activation(state)))
         share = 1 / self.layout.replicas if share is None else share
         if self._gathering is not None:

@@ -103,6 +103,7 @@ class DataParallel(WholeModel):
             InputError: See `LocalModel.local_backward`.
             TrainingStopped: A process has ended, or does not answer in time.
         """
+        self.targets = targets
         share = 1 / self._size if share is None else share
         if self._gathering is not None:
             self._gathering.begin(len(inputs), _device(inputs))

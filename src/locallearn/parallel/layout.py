@@ -91,10 +91,8 @@ def parsed_layout(text: str | None, processes: int) -> Layout:
     ):
         raise InputError(f"--parallel {text!r} is not of the form {FORM}.")
     given = {name: int(number) for name, number in entries.items()}
-    if len(given) < 2:
-        missing = "blocks" if "data" in given else "data"
-        given[missing] = max(processes // max(given.get("data", given.get("blocks", 1)), 1), 1)
-    layout = Layout(given["blocks"], given["data"])
+    blocks = given.get("blocks", processes // given["data"] if given.get("data") else 1)
+    layout = Layout(blocks, given.get("data", max(processes // max(blocks, 1), 1)))
     if layout.processes != processes:
         raise InputError(
             f"--parallel {layout} needs {layout.processes} processes and {processes} "

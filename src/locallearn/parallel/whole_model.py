@@ -18,6 +18,8 @@ class WholeModel:
 
     Args:
         model: What is trained.
+
+    `steps` counts optimizer steps; `targets` are those of the last batch.
     """
 
     is_first = True
@@ -28,6 +30,8 @@ class WholeModel:
     def __init__(self, model: LocalModel) -> None:
         self.model = model
         self.windows: tuple[int, ...] = tuple(range(len(model.windows)))
+        self.steps = 0
+        self.targets: Any = None
 
     def local_backward(
         self,
@@ -57,11 +61,13 @@ class WholeModel:
         Raises:
             InputError: See `LocalModel.local_backward`.
         """
+        self.targets = targets
         scales = shared_scales(scales, 1.0 if share is None else share, len(self.model.windows))
         return self.model.local_backward(inputs, targets, keep_logits=keep_logits, scales=scales, listener=listener)
 
     def after_step(self) -> None:
         """Update the moving averages; call after every `optimizer.step()`."""
+        self.steps += 1
         self.model.after_step()
 
     @torch.no_grad()

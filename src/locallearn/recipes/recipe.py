@@ -302,6 +302,25 @@ class TrainingSection(Section):
         return self
 
 
+class DistributedSection(Section):
+    """How several processes work together, where torchrun starts them; one process alone does not care."""
+
+    gather: bool = False
+    """Compare the samples of all processes where a loss compares samples, as one process would."""
+    sync_batch_norm: bool = False
+    """Normalise by the statistics of all processes' samples (accelerators)."""
+    crossing: Literal["refuse", "send_back"] = "refuse"
+    """What to do about windows with blocks in several processes: refuse them, or send their gradients back."""
+    exchange_every: Whole = 1
+    """Steps after which copies are told of followed parameters that another process trains; 1 is exact."""
+    queue: Whole = 2
+    """Batches under way between two processes with neighbouring blocks."""
+    transfer: Literal["own", "bf16"] = "own"
+    """Type in which activations travel; bf16 halves the traffic of fp32 and rounds."""
+    timeout: Positive = 600.0
+    """Seconds that a process waits for another."""
+
+
 class Published(Section):
     """One number that a paper prints for the run."""
 
@@ -372,6 +391,8 @@ class Recipe(Section):
     """How steps are carried out."""
     training: TrainingSection
     """How long and how fast."""
+    distributed: DistributedSection = DistributedSection()
+    """How several processes work together."""
 
     _device = field_validator("device")(checked_device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from locallearn.datasets.batches import WHOLE, Part
 from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches, training_batches
 from locallearn.datasets.loading import load
 from locallearn.datasets.registry import find_spec
@@ -65,11 +67,12 @@ class Assembly:
     notes: tuple[str, ...] = ()
 
 
-def assemble(recipe: Recipe) -> Assembly:
+def assemble(recipe: Recipe, *, share: Part = WHOLE) -> Assembly:
     """Read the data, build and cut the network, and check that they fit; draws from PyTorch's random state.
 
     Args:
         recipe: A complete run.
+        share: Which part of every training batch, and which test batches, are for this process.
 
     Returns:
         Its parts.
@@ -85,10 +88,22 @@ def assemble(recipe: Recipe) -> Assembly:
         spec = augmented(splits.spec, section.augmentation.over(splits.spec.augmentation))
         model = build_model(recipe, spec, device)
         model.task.check_samples(model.network, splits.train)
-        train, validation, test = _batches(recipe, replace(splits, spec=spec), device)
-        if not spec.by_lists:
-            check_last_batch(model, train.count, recipe.training.batch_size)
+        train, validation, test = _batches(recipe, replace(splits, spec=spec), device, share)
+        if not spec.by_lists or share.count > 1:
+            check_last_batch(model, train.count, recipe.training.batch_size, share.count)
         return Assembly(spec, device, model, train, validation, test, notes)
+
+
+def fetch(recipe: Recipe) -> None:
+    """Download what a recipe's data set lacks.
+
+    Args:
+        recipe: Data set and where it is.
+
+    Raises:
+        InputError: It cannot be had, or is damaged.
+    """
+    _loaded(recipe)
 
 
 def recipe_spec(recipe: Recipe) -> DatasetSpec:
@@ -206,18 +221,21 @@ def model_of(recipe: Recipe, spec: DatasetSpec, device: torch.device, network: n
     return model.train()
 
 
-def check_last_batch(model: nn.Module, images: int, batch_size: int) -> None:
-    """Whether BatchNorm has something to average in the last batch of an epoch.
+def check_last_batch(model: nn.Module, images: int, batch_size: int, processes: int = 1) -> None:
+    """Whether BatchNorm has something to average in the last batch of an epoch, and every process an image.
 
     Args:
         model: The network with its auxiliary networks.
         images: Training images.
         batch_size: Images in every batch but the last.
+        processes: Among how many every batch is divided.
 
     Raises:
-        InputError: The last batch has a single image and the model holds BatchNorm.
+        InputError: The last batch has a single image and the model holds BatchNorm, or a process gets too few.
     """
     last = images - (images - 1) // batch_size * batch_size
+    if processes > 1:
+        _check_shares(model, last, processes)
     if last != 1 or not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return
     sizes = [*range(min(batch_size, images) - 1, 1, -1), *range(batch_size + 1, images + 1)]
@@ -229,6 +247,17 @@ def check_last_batch(model: nn.Module, images: int, batch_size: int) -> None:
         f"{images} training images in batches of {batch_size} leave one image for the last batch, from which BatchNorm "
         f"cannot take a variance: {remedy}."
     )
+
+
+def _check_shares(model: nn.Module, last: int, processes: int) -> None:
+    normalised = any(isinstance(module, _BatchNorm) for module in model.modules())
+    if last // processes < (least := 2 if normalised else 1):
+        why = "two images, from which BatchNorm can take a variance," if normalised else "one image"
+        raise InputError(
+            f"The last batch has {last} image{'s' if last > 1 else ''}, too few to give each of {processes} processes "
+            f"{why}: leave that batch out by --training.drop-last, or give a --batch-size that leaves at least "
+            f"{least * processes}."
+        )
 
 
 def find_device(name: str) -> torch.device:
@@ -245,7 +274,9 @@ def find_device(name: str) -> torch.device:
     """
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if name == "auto":
-        return found or torch.device("cpu")
+        # torchrun starts a process for each accelerator of a machine.
+        own = None if found is None else int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count()
+        return torch.device("cpu") if found is None else torch.device(found.type, own) if own else found
     device = torch.device(name)
     if device.type == "cpu":
         return device
@@ -271,13 +302,15 @@ def _loaded(recipe: Recipe) -> tuple[Splits, tuple[str, ...]]:
     return splits, tuple(str(each.message) for each in told if each.category is UserWarning)
 
 
-def _batches(recipe: Recipe, splits: Splits, device: torch.device) -> tuple[AnyBatches, AnyBatches | None, AnyBatches]:
+def _batches(
+    recipe: Recipe, splits: Splits, device: torch.device, share: Part
+) -> tuple[AnyBatches, AnyBatches | None, AnyBatches]:
     training, validation = recipe.training, splits.validation
     common: dict[str, Any] = {"spec": splits.spec, "device": device, "workers": recipe.dataset.workers}
     size, drop_last = training.batch_size, training.drop_last
-    train = training_batches(splits.train, size, seed=recipe.seed, drop_last=drop_last, **common)
-    held_out = None if validation is None else evaluation_batches(validation, size, **common)
-    return train, held_out, evaluation_batches(splits.test, size, **common)
+    train = training_batches(splits.train, size, seed=recipe.seed, drop_last=drop_last, rows=share, **common)
+    held_out = None if validation is None else evaluation_batches(validation, size, dealt=share, **common)
+    return train, held_out, evaluation_batches(splits.test, size, dealt=share, **common)
 
 
 def _example(network: nn.Module, spec: DatasetSpec) -> torch.Tensor:

@@ -21,11 +21,11 @@ class EpochTally:
 
     Args:
         windows: The method's windows.
-        task: Says which predictions are right.
+        task: Says which predictions are right; None only adds up what others summed.
         device: Where the losses are.
     """
 
-    def __init__(self, windows: Sequence[Window], task: Task, device: torch.device) -> None:
+    def __init__(self, windows: Sequence[Window], task: Task | None, device: torch.device) -> None:
         self.windows = tuple(windows)
         self.task = task
         self.device = device
@@ -45,7 +45,7 @@ class EpochTally:
         hits = {
             window: found
             for window, output in outputs.items()
-            if output.logits is not None and (found := self.task.hits(output.logits, targets)) is not None
+            if output.logits is not None and (found := self._hits(output.logits, targets)) is not None
         }
         if not self.names:
             self._lay_out(outputs, list(hits))
@@ -103,21 +103,28 @@ class EpochTally:
         summed = (state[key].to(self.device) for key in ("sums", "weights", "correct", "counted"))
         self.sums, self.weights, self.correct, self.counted = summed
 
-    def absorb(self, state: Mapping[str, Any]) -> None:
+    def absorb(self, state: Mapping[str, Any], *, only: Sequence[int] | None = None) -> None:
         """Take in what another tally summed: of other images, or of other windows.
 
         Args:
             state: Its `state_dict`.
+            only: Windows to take in; all if None.
         """
-        theirs = {name: index for index, name in enumerate(map(tuple, state["names"]))}
-        self.names += [name for name in theirs if name not in self.names]
-        self.heads += [head for head in state["heads"] if head not in self.heads]
-        of_names = torch.tensor([self.names.index(name) for name in theirs], dtype=torch.int64, device=self.device)
-        of_heads = torch.tensor([self.heads.index(head) for head in state["heads"]], device=self.device).long()
-        self.sums = _widened(self.sums, len(self.names)).index_add(0, of_names, state["sums"].to(self.device))
-        self.weights = _widened(self.weights, len(self.names)).index_add(0, of_names, state["weights"].to(self.device))
-        self.correct = _widened(self.correct, len(self.heads)).index_add(0, of_heads, state["correct"].to(self.device))
-        self.counted = _widened(self.counted, len(self.heads)).index_add(0, of_heads, state["counted"].to(self.device))
+        names = [(i, (w, name)) for i, (w, name) in enumerate(state["names"]) if only is None or w in only]
+        heads = [(i, head) for i, head in enumerate(state["heads"]) if only is None or head in only]
+        self._take_in(self.names, names, ("sums", "weights"), state)
+        self._take_in(self.heads, heads, ("correct", "counted"), state)
+
+    def _take_in(
+        self, own: list[Any], theirs: Sequence[tuple[int, Any]], kept: Sequence[str], state: Mapping[str, Any]
+    ) -> None:
+        own += [name for _, name in theirs if name not in own]
+        places = torch.tensor([own.index(name) for _, name in theirs], dtype=torch.int64, device=self.device)
+        for each in kept:
+            values = getattr(self, each)
+            more = state[each].to(self.device)[[index for index, _ in theirs]]
+            wide = torch.cat([values, values.new_zeros(len(own) - len(values))])
+            setattr(self, each, wide.index_add(0, places, more))
 
     def _lay_out(self, outputs: Mapping[int, LocalOutput], heads: list[int]) -> None:
         for window, output in outputs.items():
@@ -128,6 +135,10 @@ class EpochTally:
         self.correct = torch.zeros(len(self.heads), dtype=torch.int64, device=self.device)
         self.counted = torch.zeros_like(self.correct)
 
+    def _hits(self, logits: Tensor, targets: Any) -> tuple[Tensor, int | Tensor] | None:
+        assert self.task is not None
+        return self.task.hits(logits, targets)
+
     def _value(self, output: LocalOutput, name: str) -> Tensor:
         value = output.loss if name == "loss" else output.terms[name.removeprefix("term ")]
         return value.detach().to(self.wide)
@@ -135,7 +146,3 @@ class EpochTally:
     def _number(self, total: int | Tensor) -> Tensor:
         # A fill, which unlike a copy does not wait for the device.
         return total if isinstance(total, Tensor) else torch.full((), total, dtype=torch.int64, device=self.device)
-
-
-def _widened(values: Tensor, size: int) -> Tensor:
-    return torch.cat([values, values.new_zeros(size - len(values))])

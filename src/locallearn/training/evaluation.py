@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,7 +12,6 @@ from torch import nn
 from locallearn.partitioning.tracing import keeping_modes
 
 if TYPE_CHECKING:
-    from locallearn.datasets.batching import AnyBatches
     from locallearn.metrics import Metric
 
 
@@ -31,21 +30,14 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def evaluate(network: nn.Module, batches: AnyBatches, metric: Metric) -> dict[str, float]:
-    """Let a network see every image once, in fp32, and count; waits for the device only at the end.
+def evaluate(network: nn.Module, answers: Iterable[tuple[Any, Any]], metric: Metric) -> None:
+    """Count what a network says, in evaluation mode and without gradients.
 
     Args:
-        network: Takes the batches' inputs.
-        batches: Images and their targets.
-        metric: A new one, such as `task.metric()`.
-        before_batch: Called before each batch; may raise to stop.
-
-    Returns:
-        The metric's results, in percent, by name.
+        network: Whose answers are counted.
+        answers: Its outputs and the targets, batch by batch, computed while they are drawn.
+        metric: Takes them in.
     """
     with evaluating(network):
-        for inputs, targets in batches.epoch(0):
-            if before_batch is not None:
-                before_batch()
-            metric.update(network(inputs), targets)
-    return metric.results()
+        for output, targets in answers:
+            metric.update(output, targets)

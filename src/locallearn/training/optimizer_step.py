@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn, optim
 
+from locallearn.datasets.batches import WHOLE, Part
 from locallearn.engine.captured_step import CapturedStep
 from locallearn.engine.offload import Offload
 from locallearn.engine.step_in_backward import StepInBackward
@@ -17,9 +18,12 @@ from locallearn.precision import precision_context
 from locallearn.training.block_scaler import BlockScaler
 
 if TYPE_CHECKING:
-    from locallearn.local_model import LocalModel
     from locallearn.objective import LocalOutput
+    from locallearn.parallel.block_parallel import BlockParallel
+    from locallearn.parallel.whole_model import WholeModel
     from locallearn.recipes.recipe import Recipe
+
+    Trainer = WholeModel | BlockParallel
 
 
 class OptimizerStep:
@@ -29,14 +33,15 @@ class OptimizerStep:
     over all of them (exactly, for losses that are means over images and networks without batch statistics).
 
     Args:
-        model: What is trained.
+        trainer: Computes gradients.
         optimizer: Over all of the model's parameters.
         recipe: Precision and clipping.
         device: Where the model is.
     """
 
-    def __init__(self, model: LocalModel, optimizer: optim.Optimizer, recipe: Recipe, device: torch.device) -> None:
-        self.model = model
+    def __init__(self, trainer: Trainer, optimizer: optim.Optimizer, recipe: Recipe, device: torch.device) -> None:
+        self.trainer = trainer
+        self.model = trainer.model
         self.optimizer = optimizer
         self.recipe = recipe
         self.device = device
@@ -45,24 +50,27 @@ class OptimizerStep:
         self.listener = self._listener()
         self.captured: CapturedStep | None = None
 
-    def add(self, inputs: Any, targets: Any, share: float) -> list[LocalOutput]:
+    def add(self, inputs: Any, targets: Any, share: float, *, last: bool = True) -> dict[int, LocalOutput]:
         """Add one batch's gradients.
 
         Args:
-            inputs: (N, C, H, W), or a list of images.
+            inputs: (N, C, H, W), or a list of images; None where another process reads the batches.
             targets: As the task has them.
             share: N over the number of images in the step.
+            last: Whether this is the step's last batch.
 
         Returns:
-            Every window's output with logits; losses are unscaled.
+            By window, the outputs of those that end here, with logits; losses are unscaled.
         """
         with precision_context(self.recipe.precision, self.device):
-            full = len(inputs) == self.recipe.training.batch_size
-            if self.recipe.training.capture and (full or self.captured is not None):
-                return self._captured(inputs, targets)(inputs, targets)
-            return self.model.local_backward(
-                inputs, targets, keep_logits=True, scales=self._scales(share), listener=self.listener
-            )
+            capture = self.recipe.training.capture
+            if capture and (len(inputs) == self.recipe.training.batch_size or self.captured is not None):
+                outputs = self._captured(inputs, targets)(inputs, targets)
+            else:
+                scales = self.scaler.scales if self.scaler else None
+                options: dict[str, Any] = {"scales": scales, "keep_logits": True, "listener": self.listener}
+                outputs = self.trainer.local_backward(inputs, targets, share=share, average=last, **options)
+        return dict(zip(self.trainer.windows, outputs, strict=True))
 
     def finish(self) -> list[int]:
         """Clip, step, and let auxiliary networks follow.
@@ -75,7 +83,7 @@ class OptimizerStep:
         skipped = self.scaler.unscale() if self.scaler else []
         if not self.steps_in_backward:
             self._step()
-        self.model.after_step()
+        self.trainer.after_step()
         self.optimizer.zero_grad(set_to_none=True)
         return skipped
 
@@ -113,11 +121,6 @@ class OptimizerStep:
             nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
         self.optimizer.step()
 
-    def _scales(self, share: float) -> list[float] | None:
-        if self.scaler:
-            return [scale * share for scale in self.scaler.scales]
-        return None if share == 1 else [share] * len(self.model.windows)
-
     def _scaler(self) -> BlockScaler:
         windows = self.model.windows
         return BlockScaler(windows, [self.model.window_parameters(index) for index in range(len(windows))])
@@ -139,17 +142,18 @@ def check_offload(device: torch.device) -> None:
         )
 
 
-def shares(images: int, batch_size: int, first: int, stop: int) -> list[float]:
-    """What part of a step's images each of its batches has.
+def shares(images: int, batch_size: int, first: int, stop: int, part: Part = WHOLE) -> list[float]:
+    """What part of a step's images each of its batches has here.
 
     Args:
         images: Images per epoch; the last batch has what is left.
         batch_size: Images in every other batch.
         first: The step's first batch.
         stop: One past the step's last batch.
+        part: Which rows of each batch are here.
 
     Returns:
-        Numbers that sum to 1, one per batch.
+        A number for each batch; over all processes they sum to 1.
     """
     sizes = [min(batch_size, images - batch * batch_size) for batch in range(first, stop)]
-    return [size / sum(sizes) for size in sizes]
+    return [part.size(size) / sum(sizes) for size in sizes]

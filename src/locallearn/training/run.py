@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
+from locallearn.datasets.batches import Part
 from locallearn.errors import InputError
-from locallearn.training import checkpoint, random_state
+from locallearn.training import checkpoint
+from locallearn.training.agreed_stop import AgreedStop
 from locallearn.training.epoch_tally import EpochTally
 from locallearn.training.evaluation import evaluate
 from locallearn.training.loss_guard import LossGuard, check_weights
 from locallearn.training.optimizer import build, set_rates
 from locallearn.training.optimizer_step import OptimizerStep, shares
+from locallearn.training.run_state import filled, joined_state, own_state, restore, restore_shares
+from locallearn.training.stop_request import Interrupted
+from locallearn.training.trainers import trainer_of
 
 if TYPE_CHECKING:
     from locallearn.datasets.batching import AnyBatches
+    from locallearn.metrics import Metric
+    from locallearn.parallel.team import Team
     from locallearn.recipes.recipe import Recipe
     from locallearn.training.assembly import Assembly
     from locallearn.training.progress import Progress
@@ -33,17 +43,27 @@ class Run:
         parts: Data and model.
         folder: Where results and checkpoints go.
         progress: Told of every step and epoch.
-        stop: Looked at before every step and every batch of an evaluation.
+        request: Signals to stop, which are answered before every step and every batch of an evaluation.
+        team: The processes that train together.
     """
 
     def __init__(
-        self, recipe: Recipe, parts: Assembly, folder: RunFolder, progress: Progress, stop: StopRequest
+        self,
+        recipe: Recipe,
+        parts: Assembly,
+        folder: RunFolder,
+        progress: Progress,
+        request: StopRequest,
+        team: Team,
     ) -> None:
-        self.recipe, self.parts, self.folder, self.progress, self.stop = recipe, parts, folder, progress, stop
+        self.recipe, self.parts, self.folder, self.progress, self.team = recipe, parts, folder, progress, team
         self.model = parts.model
+        self.share = Part(team.replica, team.layout.replicas)
+        self.trainer = trainer_of(self.model, recipe, team, self._blank_inputs)
+        self.stop = AgreedStop(request, team, self.trainer)
         self.optimizer = build(self.model.parameter_groups(), recipe.training)
-        self.stepping = OptimizerStep(self.model, self.optimizer, recipe, parts.device)
-        self.guard = LossGuard(self.model.windows, parts.device)
+        self.stepping = OptimizerStep(self.trainer, self.optimizer, recipe, parts.device)
+        self.guard = LossGuard([self.model.windows[index] for index in self.trainer.windows], parts.device)
         self.score = self.model.task.metric().name
         self.epoch, self.batch, self.step = 1, 0, 0
         self.tally = self._new_tally()
@@ -80,14 +100,14 @@ class Run:
         while self.epoch <= self.epochs:
             started, first = time.perf_counter(), self.batch
             self._train_epoch()
-            self.guard.check()
-            check_weights(self.model, self.step)
+            self.team.together(self._check)
             seconds = time.perf_counter() - started
             batches = self.batch - first
             # What was learned is kept even if the evaluation fails.
             trained = self.save() if self._evaluation_due else None
             self._finish_epoch()
-            self.folder.timings.append({"epoch": self.epoch - 1, "training_seconds": seconds, "batches": batches})
+            if self.team.leads:
+                self.folder.timings.append({"epoch": self.epoch - 1, "training_seconds": seconds, "batches": batches})
             self.save(in_place_of=trained)
 
     def save(self, *, in_place_of: Path | None = None) -> Path | None:
@@ -104,9 +124,11 @@ class Run:
         """
         if self._saved_at == (self.epoch, self.batch):
             return None
-        self.guard.check()
-        keep = self.recipe.training.keep_checkpoints
-        path = checkpoint.save(self.folder.checkpoints, self.step, self._state(), keep=keep, in_place_of=in_place_of)
+        self.team.together(self.guard.check)
+        self.trainer.settle()
+        own = own_state(self.trainer, self.optimizer, self.tally, replica=self.team.replica)
+        states = self.team.gathered(own)
+        path = self.team.shared(lambda: self._written(states or [], in_place_of))
         self._saved_at = (self.epoch, self.batch)
         return path
 
@@ -119,32 +141,56 @@ class Run:
         Raises:
             InputError: The checkpoint is damaged, or of another network, method or version.
         """
-        state = checkpoint.load(path)
+        state = self.team.shared(lambda: checkpoint.load(path))
         try:
-            self.model.network.load_state_dict(state["network"])
-            self.model.objectives.load_state_dict(state["objectives"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.tally.load_state_dict(state["tally"])
+            restore(state, self.trainer, self.optimizer)
             if self.stepping.scaler:
                 self.stepping.scaler.load_state_dict(state["scaler"])
             self.epoch, self.batch, self.step = (state["position"][name] for name in ("epoch", "batch", "step"))
             self.rates = dict(state["position"]["rates"])
+            self.trainer.steps = self.step
+            restore_shares(state, self.trainer, self.tally, self.team, seed=self.recipe.seed, step=self.step)
+        except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise InputError(f"The checkpoint {path} does not fit this run ({error}).") from error
+        if self.team.leads:
             self.folder.metrics.truncate(state["position"]["metrics_bytes"])
             self.folder.timings.truncate(state["position"]["timings_bytes"])
-            random_state.restore(state["random"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            raise InputError(f"The checkpoint {path} does not fit this run ({error}).") from error
         self._saved_at = (self.epoch, self.batch)
+
+    def whole_network(self) -> nn.Module:
+        """The network with all its values, which parts of it may have elsewhere; every process must ask for it.
+
+        Returns:
+            The network, in the leading process; in others that do not have all of it, what is there.
+        """
+        states = self.team.gathered(own_state(self.trainer, self.optimizer, self.tally, replica=self.team.replica))
+        if states is None:
+            return self.model.network
+        tensors = {name: tensor for state in states for name, tensor in state.get("network", {}).items()}
+        return filled(self.model.network, tensors)
+
+    @property
+    def _blank_inputs(self) -> torch.Tensor:
+        size = self.share.size(min(self.recipe.training.batch_size, self.parts.train.count))
+        return torch.zeros(size, *self.parts.spec.shape, device=self.parts.device)
+
+    def _check(self) -> None:
+        self.guard.check()
+        check_weights(self.model, self.step)
 
     def _train_epoch(self) -> None:
         training, count = self.recipe.training, len(self.parts.train)
-        batches = self.parts.train.epoch(self.epoch - 1, start=self.batch)
+        # Where another process reads the batches, they come with the activations.
+        nothing: Iterator[tuple[Any, Any]] = repeat((None, None))
+        batches = self.parts.train.epoch(self.epoch - 1, start=self.batch) if self.trainer.is_first else nothing
         while self.batch < count and self.step < self.steps:
             self.stop.check()
+            self.team.watch.begin_step(self.step + 1)
             self.rates = set_rates(self.optimizer, training, epoch=self.epoch, position=self.step, steps=self.steps)
             following = min(self.batch + training.accumulate, count)
-            for share in shares(self.parts.train.count, training.batch_size, self.batch, following):
-                self._add(*next(batches), share)
+            parts = shares(self.parts.train.count, training.batch_size, self.batch, following, self.share)
+            for index, share in enumerate(parts, 1):
+                self._add(*next(batches), share, last=index == len(parts))
             self.stepping.finish()
             self.batch, self.step = following, self.step + 1
             self.progress.step(self.step)
@@ -155,19 +201,28 @@ class Run:
         every = self.recipe.training.checkpoint_every_steps
         return every is not None and self.step % every == 0
 
-    def _add(self, inputs: Any, targets: Any, share: float) -> None:
+    def _add(self, inputs: Any, targets: Any, share: float, *, last: bool) -> None:
         if self.recipe.channels_last and isinstance(inputs, torch.Tensor):
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        outputs = self.stepping.add(inputs, targets, share)
+        outputs = self.stepping.add(inputs, targets, share, last=last)
         if self.stepping.scaler is None:
-            self.guard.watch(torch.stack([output.loss for output in outputs]), self.step + 1)
-        self.tally.add(outputs, targets)
+            self.guard.watch(torch.stack([output.loss for output in outputs.values()]), self.step + 1)
+        self.tally.add(outputs, self.trainer.targets)
 
     def _finish_epoch(self) -> None:
         """Evaluate, write the epoch's line, and stand at the beginning of the next."""
         due = self._evaluation_due
         validation, test = (self._results(part, due=due) for part in (self.parts.validation, self.parts.test))
-        blocks = self.tally.blocks()
+        tallies = self.team.gathered(self.tally.state_dict())
+        if tallies is not None:
+            self._record(tallies, validation, test)
+        self.epoch, self.batch, self.tally = self.epoch + 1, 0, self._new_tally()
+
+    def _record(self, tallies: list[Any], validation: dict[str, Any], test: dict[str, Any]) -> None:
+        whole = EpochTally(self.model.windows, self.model.task, torch.device("cpu"))
+        for tally in tallies:
+            whole.absorb(tally)
+        blocks = whole.blocks()
         record = {
             "epoch": self.epoch,
             "step": self.step,
@@ -180,19 +235,38 @@ class Run:
         }
         self.folder.metrics.append(record)
         self.progress.epoch(record, self.epochs)
-        self.epoch, self.batch, self.tally = self.epoch + 1, 0, self._new_tally()
 
     def _results(self, batches: AnyBatches | None, *, due: bool) -> dict[str, float | None]:
         if batches is None or not due:
             return {self.score: None}
-        with self.stepping.resident():
-            metric = self.model.task.metric()
-            return {**evaluate(self.model.network, batches, metric, before_batch=self.stop.check)}
+        metric = self.model.task.metric()
+        if self.team.any(self._interrupted_counting(batches, metric)):
+            raise Interrupted
+        counted = self.team.gathered(metric)
+        if counted is None:
+            return {}
+        whole, *others = counted
+        for other in others:
+            whole.absorb(other)
+        return {**whole.results()}
+
+    def _interrupted_counting(self, batches: AnyBatches, metric: Metric) -> bool:
+        try:
+            with self.stepping.resident():
+                evaluate(self.model.network, self.trainer.outputs(self._glanced(batches)), metric)
+        except Interrupted:
+            return True
+        return self.trainer.stopped
+
+    def _glanced(self, batches: AnyBatches) -> Iterator[tuple[Any, Any]]:
+        for batch in batches.epoch(0):
+            self.stop.glance()
+            yield batch
 
     def _new_tally(self) -> EpochTally:
         return EpochTally(self.model.windows, self.model.task, self.parts.device)
 
-    def _state(self) -> dict[str, Any]:
+    def _written(self, states: list[Any], in_place_of: Path | None) -> Path:
         position = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -201,12 +275,7 @@ class Run:
             "metrics_bytes": self.folder.metrics.position,
             "timings_bytes": self.folder.timings.position,
         }
-        return {
-            "network": self.model.network.state_dict(),
-            "objectives": self.model.objectives.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.stepping.scaler.state_dict() if self.stepping.scaler else {},
-            "tally": self.tally.state_dict(),
-            "position": position,
-            "random": random_state.captured(),
-        }
+        scaler = self.stepping.scaler.state_dict() if self.stepping.scaler else {}
+        state = joined_state(states, self.trainer, self.team.layout) | {"scaler": scaler, "position": position}
+        keep = self.recipe.training.keep_checkpoints
+        return checkpoint.save(self.folder.checkpoints, self.step, state, keep=keep, in_place_of=in_place_of)

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from locallearn import networks
 from locallearn.benchmarking.turns import in_turns
 from locallearn.errors import InputError
+from locallearn.parallel.whole_model import WholeModel
 from locallearn.planning.fake_network import fake_network
 from locallearn.planning.step_meter import StepMeter, measure
 from locallearn.precision import precision_context
@@ -80,7 +81,7 @@ def _counted(settings: str, spec: DatasetSpec) -> StepCost:
     with mode:
         model = model_of(recipe, spec, device, network)
         optimizer = optimizers.build(model.parameter_groups(), recipe.training)
-        stepping = OptimizerStep(model, optimizer, recipe, device)
+        stepping = OptimizerStep(WholeModel(model), optimizer, recipe, device)
 
         def step(_: StepMeter) -> None:
             inputs = torch.empty(size, *spec.shape)
@@ -142,7 +143,8 @@ def _plain(recipe: Recipe, spec: DatasetSpec, inputs: Any, targets: Any, device:
 
 def _local(recipe: Recipe, spec: DatasetSpec, inputs: Any, targets: Any, device: torch.device) -> Callable[[], None]:
     model = build_model(without_weights(recipe), spec, device)
-    stepping = OptimizerStep(model, optimizers.build(model.parameter_groups(), recipe.training), recipe, device)
+    optimizer = optimizers.build(model.parameter_groups(), recipe.training)
+    stepping = OptimizerStep(WholeModel(model), optimizer, recipe, device)
 
     def step() -> None:
         stepping.add(inputs, targets, 1)

@@ -17,22 +17,18 @@ class Interrupted(Exception):
 class StopRequest:
     """Within this context the first SIGTERM or SIGINT is only noted; a second one acts as it did before.
 
+    Args:
+        patient: Ignore further ones, which torchrun passes on beside those that reach the process itself; it ends
+            processes by force that do not end in time.
+
     `exit_code` is then what the process should exit with, 128 and the signal's number: 143 after SIGTERM, 130 after
     SIGINT (Ctrl-C). Outside the main thread, where Python takes no signals, nothing is changed and it stays None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        self._patient = patient
         self.exit_code: int | None = None
         self._before: dict[signal.Signals, Any] = {}
-
-    def check(self) -> None:
-        """Stop here if asked to.
-
-        Raises:
-            Interrupted: A signal has come.
-        """
-        if self.exit_code is not None:
-            raise Interrupted
 
     def __enter__(self) -> Self:
         """Take the signals over.
@@ -52,7 +48,8 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = 128 + number
-        self._give_back()
+        if not self._patient:
+            self._give_back()
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

@@ -27,6 +27,7 @@ class Summary:
         num_blocks: Blocks the network was cut into.
         parameters: Numbers in the network's parameters.
         auxiliary_parameters: Numbers in the parameters that only training needs.
+        parallel: How processes shared blocks and batches.
         score: What the task is measured by, such as `accuracy` or `mean_iou`; higher is better.
         results: See `results`; fields of their own in `summary.json`.
         peak_bytes: Bytes alive at the peak of a training step; None if the step could not be counted.
@@ -44,6 +45,7 @@ class Summary:
     num_blocks: int
     parameters: int
     auxiliary_parameters: int
+    parallel: str
     score: str
     results: dict[str, float | int | None]
     peak_bytes: int | None

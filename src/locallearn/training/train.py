@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from locallearn import atomic_file
+from locallearn.datasets.batches import Part, key_seed
 from locallearn.datasets.batching import closed_after
-from locallearn.errors import InputError, TrainingStopped
+from locallearn.errors import InputError, TrainingStopped, listed
+from locallearn.parallel.team import Team
+from locallearn.recipes import checked, differences, dumped
 from locallearn.training import checkpoint
-from locallearn.training.assembly import assemble, without_weights
+from locallearn.training.assembly import assemble, fetch, without_weights
 from locallearn.training.network_file import save_network
 from locallearn.training.out_of_memory import IN_TRAINING, memory_explained
 from locallearn.training.progress import Progress, Silent
@@ -22,10 +28,17 @@ from locallearn.training.summary import Summary, results, versions
 if TYPE_CHECKING:
     from locallearn.datasets.spec import DatasetSpec
     from locallearn.recipes.recipe import Recipe
+    from locallearn.training.assembly import Assembly
 
 
 def train(
-    recipe: Recipe, out: Path, *, resume: bool = False, fall_back: bool = False, progress: Progress | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    fall_back: bool = False,
+    progress: Progress | None = None,
+    team: Team | None = None,
 ) -> Summary:
     """Train a network as a recipe says, and leave the results in a folder.
 
@@ -40,6 +53,8 @@ def train(
         resume: Go on with the run in the folder.
         fall_back: With `resume`, set damaged checkpoints aside and go on from the newest sound one.
         progress: What to show; nothing if None.
+        team: The processes that train together, every one of which must come here with the same recipe; see
+            `parallel.team.joined`. This one alone if None.
 
     Returns:
         What is in `summary.json`.
@@ -49,32 +64,72 @@ def train(
         TrainingStopped: The run cannot go on: no number, no memory, no room on the disk, no deterministic form.
         SystemExit: A signal came, and the state is saved: code 143 after SIGTERM, 130 after SIGINT.
     """
+    team = team or Team()
     folder = RunFolder(Path(out))
-    folder.check(recipe, resume=resume)
-    progress = progress or Silent()
-    with StopRequest() as stop, deterministic(recipe.deterministic):
+    check_same(recipe, team)
+    team.shared(lambda: folder.check(recipe, resume=resume))
+    progress = (team.leads and progress) or Silent()
+    with StopRequest(patient=not team.is_alone) as stop, deterministic(recipe.deterministic):
         seed_everything(recipe.seed)
-        restored = resume and bool(checkpoint.names(folder.checkpoints))
-        parts = assemble(without_weights(recipe) if restored else recipe)
+        restored = team.shared(lambda: resume and bool(checkpoint.names(folder.checkpoints)))
+        parts = _assembled(without_weights(recipe) if restored else recipe, team)
         with closed_after(parts.train, parts.validation, parts.test):
-            run = Run(recipe, parts, folder, progress, stop)
-            folder.open(recipe)
+            run = Run(recipe, parts, folder, progress, stop, team)
+            if team.rank:
+                seed_everything(key_seed(recipe.seed, team.rank))
+            team.shared(lambda: folder.open(recipe))
             _stand(run, folder, resume=resume, fall_back=fall_back)
             _train(run, folder, progress)
-    return _conclude(run, folder, progress)
+            network = run.whole_network()
+            run.trainer.close()
+    return team.shared(lambda: _conclude(run, network, folder, progress))
+
+
+def check_same(recipe: Recipe, team: Team) -> None:
+    """Refuse processes that do not mean the same run.
+
+    Args:
+        recipe: What this process is to train.
+        team: All processes.
+
+    Raises:
+        InputError: Another process has another recipe; what differs is named.
+    """
+    if team.is_alone:
+        return
+    own = recipe.model_copy(update={"data": None, "device": "auto"})
+    theirs = checked(tomllib.loads(team.shared(lambda: dumped(own))), where="The first process's recipe")
+    problems = differences(theirs, own)
+
+    def agree() -> None:
+        if problems:
+            raise InputError(f"its recipe is not the first one's; start all by the same command: {listed(problems)}")
+
+    team.together(agree)
+
+
+def _assembled(recipe: Recipe, team: Team) -> Assembly:
+    if recipe.dataset.download and not team.is_alone:
+        team.shared(lambda: fetch(recipe))
+    return team.together(lambda: assemble(recipe, share=Part(team.replica, team.layout.replicas)))
 
 
 def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> None:
     # Begin at the beginning, or where the newest checkpoint stands.
-    checkpoint.clean(folder.checkpoints)
-    newest = checkpoint.latest(folder.checkpoints, fall_back=fall_back) if resume else None
+    newest = run.team.shared(lambda: _newest(folder, resume=resume, fall_back=fall_back))
     if newest is not None:
         run.restore(newest)
-    else:
-        if resume:
-            run.progress.note(f"{folder.checkpoints} holds no checkpoint; the run begins again.")
+    elif resume:
+        run.progress.note(f"{folder.checkpoints} holds no checkpoint; the run begins again.")
+
+
+def _newest(folder: RunFolder, *, resume: bool, fall_back: bool) -> Path | None:
+    checkpoint.clean(folder.checkpoints)
+    newest = checkpoint.latest(folder.checkpoints, fall_back=fall_back) if resume else None
+    if newest is None:
         folder.metrics.truncate(0)
         folder.timings.truncate(0)
+    return newest
 
 
 def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
@@ -105,9 +160,10 @@ def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
 
 def _described(run: Run) -> str:
     recipe, blocks = run.recipe, len(run.model.partition.blocks)
+    together = "" if run.team.is_alone else f", {run.team.layout.processes} processes ({run.team.layout})"
     return (
         f"{recipe.network.name} in {blocks} block{'s' if blocks > 1 else ''} on {recipe.dataset.name} by "
-        f"{recipe.method.name}, {run.epochs} epochs, seed {recipe.seed}"
+        f"{recipe.method.name}, {run.epochs} epochs, seed {recipe.seed}{together}"
     )
 
 
@@ -117,9 +173,8 @@ def _no_room(folder: RunFolder, error: OSError) -> TrainingStopped:
     )
 
 
-def _conclude(run: Run, folder: RunFolder, progress: Progress) -> Summary:
+def _conclude(run: Run, network: nn.Module, folder: RunFolder, progress: Progress) -> Summary:
     recipe, parts = run.recipe, run.parts
-    network = parts.model.network
     try:
         save_network(network, folder.network, classes=parts.spec.classes, title=recipe.title)
         summary = Summary(
@@ -132,6 +187,7 @@ def _conclude(run: Run, folder: RunFolder, progress: Progress) -> Summary:
             num_blocks=len(parts.model.partition.blocks),
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             auxiliary_parameters=sum(parameter.numel() for parameter in parts.model.objectives.parameters()),
+            parallel=str(run.team.layout),
             score=run.score,
             results=results(folder.metrics.records(), run.score),
             **_peaks(recipe, parts.spec, progress),
