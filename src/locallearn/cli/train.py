@@ -15,6 +15,7 @@ from locallearn.cli import runs
 from locallearn.cli.flags import Json, RecipeName, last_value, parsed_with_recipe, recipe_word
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe, differences, load
+from locallearn.recipes.stored import RECIPE
 
 if TYPE_CHECKING:
     from locallearn.training import Summary
@@ -30,6 +31,7 @@ class Train:
         out: Folder of the run; none makes runs/RECIPE-METHOD-seedSEED.
         resume: Folder of a run to go on with, by the recipe stored there; without a value the folder given by --out.
         fall_back: With --resume, set damaged checkpoints aside and go on from the newest sound one.
+        or_resume: Go on with the run in --out if there is one, else begin it: for jobs that are queued again.
         parallel: How the processes that torchrun started share the run, such as blocks=2,data=2; none divides batches.
     """
 
@@ -37,6 +39,7 @@ class Train:
     out: Path | None = None
     resume: Path | None = None
     fall_back: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    or_resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     parallel: str | None = None
     json: Json = False
 
@@ -63,6 +66,10 @@ def resolve(argv: Sequence[str]) -> tuple[Train, Recipe]:
         raise InputError(f"Name the recipe first: locallearn train {options.recipe} ...")
     if options.fall_back and options.resume is None:
         raise InputError("--fall-back is for --resume: a new run has no checkpoints.")
+    if options.or_resume and options.out is None:
+        raise InputError(
+            "--or-resume needs the folder of the run: locallearn train RECIPE --or-resume --out runs/NAME."
+        )
     if stored is not None and options.resume is not None:
         _refuse_changes(stored, recipe, options.resume, options.out)
     return options, recipe
@@ -81,14 +88,21 @@ def run(argv: Sequence[str]) -> int:
 
     options, recipe = resolve(argv)
     with joined(options.parallel, device=recipe.device, timeout=recipe.distributed.timeout) as team:
-        out = team.shared(lambda: options.resume or runs.new_folder(options.out, options.recipe, recipe))
+        out = Path(team.shared(lambda: team.kept("out", lambda: str(_folder(options, recipe)))))
         if team.leads:
             print(f"{options.recipe} -> {out}", file=sys.stderr)
-        resume = options.resume is not None
+        again = options.or_resume or team.began_again
+        resume = options.resume is not None or (again and team.shared((out / RECIPE).is_file))
         summaries = runs.train_seeds(recipe, out, resume=resume, fall_back=options.fall_back, team=team)
         if team.leads:
             _tell(options, recipe, summaries, out)
     return 0
+
+
+def _folder(options: Train, recipe: Recipe) -> Path:
+    if options.or_resume and options.out is not None and (options.out / RECIPE).is_file():
+        return options.out
+    return options.resume or runs.new_folder(options.out, options.recipe, recipe)
 
 
 def _tell(options: Train, recipe: Recipe, summaries: Sequence[Summary], out: Path) -> None:

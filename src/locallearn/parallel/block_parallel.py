@@ -22,6 +22,7 @@ from locallearn.parallel.averaged_gradients import AveragedGradients
 from locallearn.parallel.channel import Message, Receiver, Sender
 from locallearn.parallel.data_parallel import averaged, check_begun, same_values
 from locallearn.parallel.gathering import Gathering
+from locallearn.parallel.groups import pipelines, replicas_of
 from locallearn.parallel.layout import Layout
 from locallearn.parallel.source_exchange import SourceExchange, routes
 from locallearn.parallel.stages import check_untied, divided, owned_names, release
@@ -112,7 +113,7 @@ class BlockParallel:
         model.cut_at([blocks.start for blocks in self.stages[1:]])
         self._segments = [s for s in model.segments if self.blocks.start <= s.start < self.blocks.stop]
         column = [self.layout.rank(stage, replica) for stage in range(self.layout.blocks)]
-        forward, backward = _groups(self.layout, replica)
+        forward, backward = pipelines(self.layout, replica)
         self._before = column[self.stage - 1] if self.stage else None
         self._behind = column[self.stage + 1] if self.stage + 1 < self.layout.blocks else None
         self._backward = backward
@@ -124,7 +125,7 @@ class BlockParallel:
             None if self._before is None else Receiver(self._before, forward, device=device, arrived=arrived, **depth)
         )
         self._exchange = self._exchanged(column, exchange_every)
-        replicas = _replicas(self.layout, self.stage)
+        replicas = replicas_of(self.layout, self.stage)
         self.averaging = AveragedGradients(model, replicas, self.watch) if replicas is not None else None
         self._gathering = Gathering(replicas) if gather and replicas is not None else None
         model.gather = self._gathering
@@ -385,21 +386,6 @@ def _followed(model: LocalModel, blocks: range) -> set[str]:
     """Names of what the copies follow whose windows end in some blocks."""
     ends = [index for index, window in enumerate(model.windows) if blocks.start < window.stop <= blocks.stop]
     return {follow.source for index in ends for follow in _objective(model, index).follows()}
-
-
-def _groups(layout: Layout, replica: int) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
-    """One group for each direction between the stages of a part of the batch; all processes must ask for all."""
-    columns = [[layout.rank(stage, r) for stage in range(layout.blocks)] for r in range(layout.replicas)]
-    made = [(dist.new_group(ranks), dist.new_group(ranks)) for ranks in columns]
-    return cast(tuple[dist.ProcessGroup, dist.ProcessGroup], made[replica])
-
-
-def _replicas(layout: Layout, stage: int) -> dist.ProcessGroup | None:
-    """The group of processes with the same blocks; None if there is one alone."""
-    if layout.replicas == 1:
-        return None
-    rows = [[layout.rank(s, replica) for replica in range(layout.replicas)] for s in range(layout.blocks)]
-    return cast(dist.ProcessGroup, [dist.new_group(ranks) for ranks in rows][stage])
 
 
 def _no_more_batches() -> NoReturn:

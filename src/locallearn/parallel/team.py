@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import Store, _get_default_store
+from torch.distributed.distributed_c10d import PrefixStore, Store, _get_default_store
 
 from locallearn.errors import InputError, TrainingStopped, listed
 from locallearn.parallel.layout import Layout, parsed_layout
 from locallearn.parallel.watch import Watch
 
 Found = TypeVar("Found")
-STOP = "locallearn/stop"
+STOP = "stop"
 
 
 class Team:
@@ -33,10 +33,11 @@ class Team:
     def __init__(
         self, rank: int = 0, layout: Layout | None = None, watch: Watch | None = None, store: Store | None = None
     ) -> None:
+        self._lasting = store and PrefixStore("locallearn", store)
         self.rank = rank
         self.layout = layout or Layout()
         self.watch = watch or Watch(None, 0, 1, 0)
-        self._store = store
+        self._store = store and PrefixStore(f"locallearn/attempt{_restarts()}", store)
 
     @property
     def leads(self) -> bool:
@@ -100,6 +101,27 @@ class Team:
         if any(failures):
             _raise_first(failures)
         return found
+
+    @property
+    def began_again(self) -> bool:
+        """Whether torchrun has started these processes anew, because one of the first ones ended."""
+        return not self.is_alone and _restarts() > 0
+
+    def kept(self, name: str, make: Callable[[], str]) -> str:
+        """Something that is settled once, however often torchrun starts the processes anew.
+
+        Args:
+            name: What it is.
+            make: Settles it.
+
+        Returns:
+            What was settled first.
+        """
+        if self._lasting is None:
+            return make()
+        if not self._lasting.check([name]):
+            self._lasting.set(name, make())
+        return self._lasting.get(name).decode()
 
     def gathered(self, value: Any) -> list[Any] | None:
         """Hand something to the leading process.
@@ -182,14 +204,14 @@ def joined(parallel: str | None, *, device: str, timeout: float) -> Iterator[Tea
     dist.init_process_group("cpu:gloo,cuda:nccl" if accelerated else "gloo", timeout=timedelta(seconds=timeout))
     store = _get_default_store()
     with Watch(store, rank, world, timeout) as watch:
-        yield Team(rank, layout, watch, dist.distributed_c10d.PrefixStore(_attempt_of_torchrun(), store))
+        yield Team(rank, layout, watch, store)
         dist.barrier()
     dist.destroy_process_group()
 
 
-def _attempt_of_torchrun() -> str:
-    # Its store outlives processes that are started again.
-    return f"attempt{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+def _restarts() -> int:
+    # The store of torchrun outlives processes that it starts again.
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def _attempt(work: Callable[[], Any]) -> tuple[str, Any]:

@@ -1,0 +1,40 @@
+"""Groups of processes that talk to each other; every process must ask for all of them, in the same order."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch.distributed as dist
+
+from locallearn.parallel.layout import Layout
+
+
+def pipelines(layout: Layout, replica: int) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
+    """The stages of a part of the batch.
+
+    Args:
+        layout: How processes share blocks and batches.
+        replica: The part.
+
+    Returns:
+        One group for what goes forward, and one for what goes back.
+    """
+    columns = [[layout.rank(stage, r) for stage in range(layout.blocks)] for r in range(layout.replicas)]
+    made = [(dist.new_group(ranks), dist.new_group(ranks)) for ranks in columns]
+    return cast(tuple[dist.ProcessGroup, dist.ProcessGroup], made[replica])
+
+
+def replicas_of(layout: Layout, stage: int) -> dist.ProcessGroup | None:
+    """The processes with the same blocks.
+
+    Args:
+        layout: How processes share blocks and batches.
+        stage: Group of blocks.
+
+    Returns:
+        Their group; None if there is one alone.
+    """
+    if layout.replicas == 1:
+        return None
+    rows = [[layout.rank(s, replica) for replica in range(layout.replicas)] for s in range(layout.blocks)]
+    return cast(dist.ProcessGroup, [dist.new_group(ranks) for ranks in rows][stage])
