@@ -53,9 +53,8 @@ class AveragedGradients(StepListener):
         self._waiting: list[nn.Parameter] = []
         self._sums: list[_Sum] = []
         self.active = False
-        for parameters in self._settled:
-            for parameter in parameters[:1]:
-                parameter.register_post_accumulate_grad_hook(self._refuse_if_not_averaged)
+        for parameter in _first_ones(model):
+            parameter.register_post_accumulate_grad_hook(self._refuse_if_not_averaged)
 
     @override
     def after_window(self, index: int) -> None:
@@ -94,6 +93,14 @@ class AveragedGradients(StepListener):
                 "processes and their weights would drift apart. Call local_backward of the DataParallel, not of the "
                 "model, and no backward() of your own on its parameters."
             )
+
+
+def _first_ones(model: LocalModel) -> list[nn.Parameter]:
+    """Of each block and objective the first parameter that is trained: no backward pass of one goes without it."""
+    blocks = [model.block_parameters(index) for index in range(len(model.partition.blocks))]
+    objectives = [list(objective.parameters()) for objective in model.objectives]
+    trained = [[p for p in parameters if p.requires_grad and not p.is_meta] for parameters in (*blocks, *objectives)]
+    return list(dict.fromkeys(parameters[0] for parameters in trained if parameters))
 
 
 def _gathered(parameters: Sequence[nn.Parameter]) -> Tensor:
