@@ -134,6 +134,8 @@ class Watch(StepListener):
         self._store.set(str(self._rank), json.dumps(sign))
 
     def _who(self) -> str:
+        if self._store is None:
+            return "which one ended or stands is not known, because none leaves signs of life"
         others = [rank for rank in range(self._world) if rank != self._rank]
         try:
             before = {rank: self._seen(rank) for rank in others}
