@@ -109,7 +109,7 @@ class BlockParallel:
         self.stopped = False
         self._told = False
         self.targets: Any = None
-        same_values(model, None)
+        same_values(model, None, self.watch)
         model.cut_at([blocks.start for blocks in self.stages[1:]])
         self._segments = [s for s in model.segments if self.blocks.start <= s.start < self.blocks.stop]
         column = [self.layout.rank(stage, replica) for stage in range(self.layout.blocks)]
@@ -127,7 +127,7 @@ class BlockParallel:
         self._exchange = self._exchanged(column, exchange_every)
         replicas = replicas_of(self.layout, self.stage)
         self.averaging = AveragedGradients(model, replicas, self.watch) if replicas is not None else None
-        self._gathering = Gathering(replicas) if gather and replicas is not None else None
+        self._gathering = Gathering(replicas, self.watch) if gather and replicas is not None else None
         model.gather = self._gathering
 
     @property

@@ -66,9 +66,9 @@ class DataParallel(WholeModel):
         self.watch = watch or Watch(None, dist.get_rank(), dist.get_world_size(), timeout)
         self._group = group
         self._size = dist.get_world_size(group)
-        same_values(model, group)
+        same_values(model, group, self.watch)
         self.averaging = AveragedGradients(model, group, self.watch)
-        self._gathering = Gathering(group) if gather else None
+        self._gathering = Gathering(group, self.watch) if gather else None
         model.gather = self._gathering
 
     @override
@@ -138,15 +138,16 @@ def averaged(averaging: AveragedGradients, *, average: bool, at_once: bool) -> I
         averaging.active = False
 
 
-def same_values(model: LocalModel, group: dist.ProcessGroup | None) -> None:
+def same_values(model: LocalModel, group: dist.ProcessGroup | None, watch: Watch) -> None:
     """Give every process of a group the first one's weights and buffers.
 
     Args:
         model: Of the same form everywhere.
         group: The processes; all if None.
+        watch: Explains who does not answer.
     """
     first = dist.get_global_rank(group, 0) if group is not None else 0
-    with torch.no_grad():
+    with watch.explained("weights were shared"), torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
             values = tensor.detach().contiguous()
             dist.broadcast(values, first, group=group)

@@ -9,25 +9,26 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from locallearn.parallel.watch import Watch
+
 
 class _Gather(torch.autograd.Function):
     """Joins the rows of all processes; each gets back the sum of the gradients that all have for its rows."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, sizes: tuple[int, ...], group: dist.ProcessGroup | None) -> Tensor:
-        ctx.sizes, ctx.group = sizes, group
-        padded = values.new_zeros(max(sizes), *values.shape[1:])
+    def forward(ctx: Any, values: Tensor, gathering: Gathering) -> Tensor:
+        ctx.gathering, ctx.sizes = gathering, gathering.sizes
+        padded = values.new_zeros(max(ctx.sizes), *values.shape[1:])
         padded[: len(values)] = values
-        rows = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(rows, padded, group=group)
-        return torch.cat([piece[:size] for piece, size in zip(rows, sizes, strict=True)])
+        pieces = zip(gathering.collected(padded), ctx.sizes, strict=True)
+        return torch.cat([piece[:size] for piece, size in pieces])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        gradient = gradients[0].contiguous()
-        dist.all_reduce(gradient, group=ctx.group)
-        return gradient.split(ctx.sizes)[dist.get_rank(ctx.group)], None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # A copy: what arrives may go to others as well.
+        summed = ctx.gathering.summed(gradients[0].clone(memory_format=torch.contiguous_format))
+        return summed.split(ctx.sizes)[ctx.gathering.rank], None
 
 
 class Gathering:
@@ -35,11 +36,14 @@ class Gathering:
 
     Args:
         group: The processes; all if None.
+        watch: Explains who does not answer.
     """
 
-    def __init__(self, group: dist.ProcessGroup | None) -> None:
+    def __init__(self, group: dist.ProcessGroup | None, watch: Watch) -> None:
+        self.rank = dist.get_rank(group)
+        self.sizes: tuple[int, ...] = ()
         self._group = group
-        self._sizes: tuple[int, ...] = ()
+        self._watch = watch
 
     def begin(self, samples: int, device: torch.device) -> None:
         """Tell the others how many samples of the next batch are here.
@@ -47,11 +51,12 @@ class Gathering:
         Args:
             samples: How many.
             device: Where they are.
+
+        Raises:
+            TrainingStopped: A process has ended, or does not answer in time.
         """
-        own = torch.tensor([samples], device=device)
-        sizes = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
-        dist.all_gather(sizes, own, group=self._group)
-        self._sizes = tuple(int(size) for size in torch.cat(sizes).tolist())
+        sizes = torch.cat(self.collected(torch.tensor([samples], device=device)))
+        self.sizes = tuple(int(size) for size in sizes.tolist())
 
     def __call__(self, values: Tensor) -> Tensor:
         """Join the rows of all processes in their order.
@@ -62,6 +67,43 @@ class Gathering:
         Returns:
             `(N, ...)`; its gradient, summed over the processes, goes back to their own rows.
         """
-        joined = _Gather.apply(values, self._sizes, self._group)
+        joined = _Gather.apply(values, self)
         assert isinstance(joined, Tensor)
         return joined
+
+    def collected(self, own: Tensor) -> list[Tensor]:
+        """What each process has.
+
+        Args:
+            own: Of the same shape in all.
+
+        Returns:
+            A tensor of each process, in their order.
+
+        Raises:
+            TrainingStopped: A process has ended, or does not answer in time.
+        """
+        found = [torch.empty_like(own) for _ in range(dist.get_world_size(self._group))]
+        with self._watch.explained("samples were gathered"):
+            work = dist.all_gather(found, own, group=self._group, async_op=True)
+        assert work is not None
+        self._watch.wait(work, "samples were gathered")
+        return found
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum over the processes.
+
+        Args:
+            values: Of the same shape in all; written over.
+
+        Returns:
+            The same tensor.
+
+        Raises:
+            TrainingStopped: A process has ended, or does not answer in time.
+        """
+        with self._watch.explained("samples were gathered"):
+            work = dist.all_reduce(values, group=self._group, async_op=True)
+        assert work is not None
+        self._watch.wait(work, "samples were gathered")
+        return values
