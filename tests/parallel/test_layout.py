@@ -37,7 +37,8 @@ def test_what_is_left_out_is_what_remains(text, processes, layout):
 
 
 @pytest.mark.parametrize(
-    "text", ["blocks", "blocks=", "blocks=two", "blocks=2;data=2", "blocks=2,", "blocks=2,blocks=2", "rows=2", "2", "-1"]
+    "text",
+    ["blocks", "blocks=", "blocks=two", "blocks=2;data=2", "blocks=2,", "blocks=2,blocks=2", "rows=2", "2", "-1"],
 )
 def test_another_form_is_refused_with_an_example(text):
     with pytest.raises(InputError, match=r"is not of the form blocks=2,data=2"):

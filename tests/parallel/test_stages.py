@@ -82,7 +82,7 @@ def test_every_tensor_has_one_stage_and_the_rest_keeps_its_shape_alone(name):
     owned = [owned_names(model_of(name), blocks) for blocks in stages]
     network = model_of(name).network
     everything = [key for key, _ in [*network.named_parameters(), *network.named_buffers()]]
-    assert sorted(sum(map(sorted, owned), [])) == sorted(everything)
+    assert sorted(name for names in owned for name in names) == sorted(everything)
     for blocks, names in zip(stages, owned, strict=True):
         model = model_of(name)
         windows = [index for index, window in enumerate(model.windows) if blocks.start < window.stop <= blocks.stop]

@@ -141,7 +141,7 @@ class Receiver:
         try:
             found = self._queue.get(timeout=self._watch.timeout)
         except queue.Empty:
-            raise TimeoutError(f"none for {self._watch.timeout:.0f} s") from None
+            raise TimeoutError(f"none for {self._watch.timeout:g} s") from None
         if isinstance(found, Exception):
             raise found
         return found
