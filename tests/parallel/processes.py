@@ -17,10 +17,14 @@ import torch.distributed as dist
 PATIENCE = 60
 
 
-def in_processes(count: int, folder: Path, work: Callable[..., Any], *args: Any) -> list[Any]:
-    """What `work(rank, *args)` returned in each of so many processes: tensors and plain data, or the error's text."""
+def in_processes(count: int, folder: Path, work: Callable[..., Any], *args: Any, apart: bool = False) -> list[Any]:
+    """What `work(rank, *args)` returned in each of so many processes: tensors and plain data.
+
+    All must end well; processes `apart` may fail, and need not wait for each other at the end: then what one says
+    is its error's text, or None if it ended without a word.
+    """
     context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_child, args=(rank, count, folder, work, args)) for rank in range(count)]
+    children = [context.Process(target=_child, args=(rank, count, folder, work, args, apart)) for rank in range(count)]
     for child in children:
         child.start()
     for child in children:
@@ -30,10 +34,14 @@ def in_processes(count: int, folder: Path, work: Callable[..., Any], *args: Any)
         child.kill()
         child.join()
     assert not alive, f"{len(alive)} of {count} processes hang"
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+    files = [folder / f"{rank}.pt" for rank in range(count)]
+    found = [torch.load(file, weights_only=True) if file.exists() else None for file in files]
+    failed = [text for text, child in zip(found, children, strict=True) if child.exitcode]
+    assert apart or not failed, failed
+    return found
 
 
-def _child(rank: int, count: int, folder: Path, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _child(rank: int, count: int, folder: Path, work: Callable[..., Any], args: tuple[Any, ...], apart: bool) -> None:
     torch.set_num_threads(1)
     code = 0
     try:
@@ -41,7 +49,8 @@ def _child(rank: int, count: int, folder: Path, work: Callable[..., Any], args: 
         dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=timedelta(seconds=PATIENCE))
         found = work(rank, *args)
         torch.save(found, folder / f"{rank}.pt")
-        dist.barrier()
+        if not apart:
+            dist.barrier()
     except BaseException as error:
         traceback.print_exc()
         torch.save(f"{type(error).__name__}: {error}", folder / f"{rank}.pt")
