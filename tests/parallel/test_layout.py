@@ -56,6 +56,7 @@ def test_nobody_is_no_layout(text):
     [
         ("blocks=2,data=2", 3, r"blocks=2,data=2 needs 4 processes and 3 are there.*--nproc-per-node 4"),
         ("blocks=3", 4, r"blocks=3,data=1 needs 3 processes and 4 are there"),
+        ("data=4", 3, r"blocks=1,data=4 needs 4 processes and 3 are there"),
         ("blocks=2", 1, r"needs 2 processes and 1 is there: start it by torchrun --nproc-per-node 2"),
     ],
 )

@@ -91,7 +91,7 @@ def parsed_layout(text: str | None, processes: int) -> Layout:
     ):
         raise InputError(f"--parallel {text!r} is not of the form {FORM}.")
     given = {name: int(number) for name, number in entries.items()}
-    blocks = given.get("blocks", processes // given["data"] if given.get("data") else 1)
+    blocks = given.get("blocks", max(processes // max(given.get("data", processes), 1), 1))
     layout = Layout(blocks, given.get("data", max(processes // max(blocks, 1), 1)))
     if layout.processes != processes:
         raise InputError(
