@@ -66,6 +66,13 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "training.schedule.milestones": (["4", "8"], [4, 8]),
     "training.schedule.gamma": (["0.5"], 0.5),
     "training.schedule.power": (["2"], 2.0),
+    "distributed.gather": ([], True),
+    "distributed.sync-batch-norm": ([], True),
+    "distributed.crossing": (["send_back"], "send_back"),
+    "distributed.exchange-every": (["10"], 10),
+    "distributed.queue": (["1"], 1),
+    "distributed.transfer": (["bf16"], "bf16"),
+    "distributed.timeout": (["60"], 60.0),
 }
 OTHERWISE_TESTED = {"training.nesterov", "training.offload", "partition.split_points", "network.options"}
 
@@ -92,7 +99,7 @@ def test_without_flags_the_recipe_is_as_it_is():
 
 def test_no_field_is_forgotten():
     sections = {"dataset", "dataset.augmentation", "network", "partition", "method", "execution", "training"}
-    sections |= {"training.schedule"}
+    sections |= {"training.schedule", "distributed"}
     tested = {path.replace("-", "_") for path in CHANGES} - {"method.head"}
     changes = {f"dataset.augmentation.{name}" for name in augmentation_fields("digits").model_fields}
     assert tested | OTHERWISE_TESTED | sections | set(DESCRIPTIVE) == set(paths(Recipe)) | changes

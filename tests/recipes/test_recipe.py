@@ -12,7 +12,9 @@ from locallearn.datasets.registry import SPECS
 from locallearn.methods import MAN, METHODS, InfoPro, method
 from locallearn.recipes import Recipe
 from locallearn.recipes.problems import problems
-from locallearn.recipes.recipe import AugmentationSection, ScheduleSection, Section
+from locallearn.recipes.recipe import AugmentationSection
+from locallearn.recipes.section import Section
+from locallearn.recipes.training_section import ScheduleSection
 
 
 def tables(**changes: Any) -> dict[str, Any]:

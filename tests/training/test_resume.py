@@ -50,7 +50,9 @@ def assert_same(one, other):
     states = [checkpoint.load(checkpoint.latest(folder / "checkpoints")) for folder in (one, other)]
     for state in states:
         del state["position"]["timings_bytes"]
-    assert states[0].keys() == {"network", "objectives", "optimizer", "scaler", "tally", "position", "random"}
+    assert states[0].keys() == {
+        *("network", "objectives", "optimizer", "scaler", "tally", "position", "random", "heard", "layout"),
+    }
     for part in states[0]:
         assert same_state(states[0][part], states[1][part]), part
 
@@ -95,13 +97,13 @@ def test_sigterm_saves_exits_143_and_resumes_bit_identical(straight, tmp_path, s
 def test_sigterm_in_evaluation_saves_exits_143_and_resumes_bit_identical(straight, tmp_path, monkeypatch):
     made, out = variant("dgl"), tmp_path / "run"
 
-    def interrupting(network, batches, metric, *, before_batch):
+    def interrupting(network, answers, metric):
         os.kill(os.getpid(), signal.SIGTERM)
-        return run_module_evaluate(network, batches, metric, before_batch=before_batch)
+        return run_module_evaluate(network, answers, metric)
 
-    run_module_evaluate = run_module.evaluate
+    run_module_evaluate = run_module.count
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
-        patch.setattr(run_module, "evaluate", interrupting)
+        patch.setattr(run_module, "count", interrupting)
         train(made, out)
     assert stopped.value.code == 143
     assert not (out / "metrics.jsonl").exists()

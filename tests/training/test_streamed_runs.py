@@ -144,7 +144,9 @@ def test_a_last_batch_of_one_can_be_dropped():
 def test_accumulated_streamed_batches_count_by_their_images(tmp_path, monkeypatch):
     shares, add = [], OptimizerStep.add
     monkeypatch.setattr(
-        OptimizerStep, "add", lambda self, x, y, share: (shares.append(share), add(self, x, y, share))[1]
+        OptimizerStep,
+        "add",
+        lambda self, x, y, share, last: (shares.append(share), add(self, x, y, share, last=last))[1],
     )
     train(mapping(training={"epochs": 1, "accumulate": 7}), tmp_path / "run")
     assert shares == [4 / 26] * 6 + [2 / 26]

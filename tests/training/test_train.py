@@ -14,6 +14,7 @@ from locallearn.datasets import load
 from locallearn.datasets.batches import Batches
 from locallearn.errors import InputError, TrainingStopped
 from locallearn.metrics import TopAccuracy
+from locallearn.parallel.whole_model import WholeModel
 from locallearn.recipes.recipe import Recipe
 from locallearn.tasks import Classification
 from locallearn.training import checkpoint, evaluate, load_network, train
@@ -200,10 +201,10 @@ def test_a_loss_that_is_no_number_stops_the_run_with_block_and_step(tmp_path, me
 def test_only_the_block_whose_loss_is_no_number_is_named(tmp_path, monkeypatch):
     real = OptimizerStep.add
 
-    def add(self, inputs, targets, share):
-        outputs = real(self, inputs, targets, share)
+    def add(self, inputs, targets, share, *, last):
+        outputs = real(self, inputs, targets, share, last=last)
         step = self.calls = getattr(self, "calls", 0) + 1
-        return [outputs[0], outputs[1]._replace(loss=outputs[1].loss * float("nan"))] if step == 5 else outputs
+        return outputs | {1: outputs[1]._replace(loss=outputs[1].loss * float("nan"))} if step == 5 else outputs
 
     monkeypatch.setattr(OptimizerStep, "add", add)
     heard = Heard()
@@ -257,7 +258,7 @@ def test_other_errors_pass_through(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(run_module, "evaluate", broken)
+    monkeypatch.setattr(run_module, "count", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         train(recipe(), tmp_path / "run")
 
@@ -268,7 +269,7 @@ def stepped(batches, made, micro):
     blocks = ll.partition(network, torch.zeros(2, 3, 8, 8), num_blocks=2)
     model = ll.LocalModel(blocks, LinearHeads(), ll.Classification(10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
-    stepping = OptimizerStep(model, optimizer, made, torch.device("cpu"))
+    stepping = OptimizerStep(WholeModel(model), optimizer, made, torch.device("cpu"))
     for inputs, targets in batches:
         pieces = list(zip(inputs.split(micro), targets.split(micro), strict=True))
         for (x, y), share in zip(pieces, shares(len(inputs), micro, 0, len(pieces)), strict=True):

@@ -124,10 +124,9 @@ def _results(options: Evaluate, recipe: Recipe, batch_size: int, device: torch.d
     workers = section.workers if options.workers is None else options.workers
     batches = evaluation_batches(splits.test, batch_size, spec=spec, device=device, workers=workers)
     metric = task_of(spec).metric()
-    asked = _averaged(network, options, spec).to(device)
     with closed_after(batches):
-        evaluate(asked, ((asked(inputs), targets) for inputs, targets in batches.epoch(0)), metric)
-    found: dict[str, Any] = {f"test_{name}": value for name, value in metric.results().items()}
+        results = evaluate(_averaged(network, options, spec).to(device), batches, metric)
+    found: dict[str, Any] = {f"test_{name}": value for name, value in results.items()}
     if "test_accuracy" in found:
         found |= {"test_error": round(100 - found["test_accuracy"], 10)}
     return found | {"images": batches.count} | _by_class(metric, classes)

@@ -84,9 +84,9 @@ def run(argv: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    options, recipe = resolve(argv)
     from locallearn.parallel.team import joined
 
-    options, recipe = resolve(argv)
     with joined(options.parallel, device=recipe.device, timeout=recipe.distributed.timeout) as team:
         out = Path(team.shared(lambda: team.kept("out", lambda: str(_folder(options, recipe)))))
         if team.leads:

@@ -12,6 +12,7 @@ from torch import nn
 from locallearn.partitioning.tracing import keeping_modes
 
 if TYPE_CHECKING:
+    from locallearn.datasets.batching import AnyBatches
     from locallearn.metrics import Metric
 
 
@@ -30,7 +31,22 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         yield
 
 
-def evaluate(network: nn.Module, answers: Iterable[tuple[Any, Any]], metric: Metric) -> None:
+def evaluate(network: nn.Module, batches: AnyBatches, metric: Metric) -> dict[str, float]:
+    """Let a network see every image once, in fp32, and count; waits for the device only at the end.
+
+    Args:
+        network: Takes the batches' inputs.
+        batches: Images and their targets.
+        metric: A new one, such as `task.metric()`.
+
+    Returns:
+        The metric's results, in percent, by name.
+    """
+    count(network, ((network(inputs), targets) for inputs, targets in batches.epoch(0)), metric)
+    return metric.results()
+
+
+def count(network: nn.Module, answers: Iterable[tuple[Any, Any]], metric: Metric) -> None:
     """Count what a network says, in evaluation mode and without gradients.
 
     Args:

@@ -16,7 +16,7 @@ from locallearn.errors import InputError
 from locallearn.training import checkpoint
 from locallearn.training.agreed_stop import AgreedStop
 from locallearn.training.epoch_tally import EpochTally
-from locallearn.training.evaluation import evaluate
+from locallearn.training.evaluation import count
 from locallearn.training.loss_guard import LossGuard, check_weights
 from locallearn.training.optimizer import build, set_rates
 from locallearn.training.optimizer_step import OptimizerStep, shares
@@ -253,7 +253,7 @@ class Run:
     def _interrupted_counting(self, batches: AnyBatches, metric: Metric) -> bool:
         try:
             with self.stepping.resident():
-                evaluate(self.model.network, self.trainer.outputs(self._glanced(batches)), metric)
+                count(self.model.network, self.trainer.outputs(self._glanced(batches)), metric)
         except Interrupted:
             return True
         return self.trainer.stopped
