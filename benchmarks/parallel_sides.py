@@ -68,6 +68,7 @@ class SlowLink:
 
 
 FAST = SlowLink()
+PATIENCE = 60
 
 
 def local_model(setting: Setting) -> ll.LocalModel:
@@ -160,7 +161,7 @@ def pipelined(rank: int, setting: Setting, link: SlowLink, micro_batches: int, c
     }
     stage = PipelineStage(stage_module, rank, len(blocks), torch.device("cpu"), **sides)
     last = rank == len(blocks) - 1
-    schedule = Schedule1F1B(stage, micro_batches, loss_fn=nn.functional.cross_entropy if last else None)
+    schedule = Schedule1F1B(stage, micro_batches, loss_fn=nn.functional.cross_entropy)
     optimizer = sgd(stage_module.parameters())
     inputs, targets = batch_of(setting.batch)
 
@@ -272,21 +273,20 @@ def _slowed(link: SlowLink) -> Iterator[None]:
     if link == FAST:
         yield
         return
-    sent_at_once = dist.batch_isend_irecv
+    begin = pipelining_schedules._batch_p2p
 
-    def slowly(operations: list[dist.P2POp]) -> list[Any]:
-        works = sent_at_once(operations)
+    def slowly(operations: list[dist.P2POp], desc: str | None = None) -> list[Any]:
+        works = begin(operations, desc)
         return [
             _Late(work, operation.tensor.nbytes, link) if operation.op is dist.irecv else work
             for work, operation in zip(works, operations, strict=True)
         ]
 
-    dist.batch_isend_irecv = slowly
-    pipelining_schedules.dist.batch_isend_irecv = slowly
+    pipelining_schedules._batch_p2p = slowly
     try:
         yield
     finally:
-        dist.batch_isend_irecv = sent_at_once
+        pipelining_schedules._batch_p2p = begin
 
 
 def _everybodys(value: list[float]) -> list[list[float]]:
@@ -340,7 +340,7 @@ def _child(rank: int, count: int, store: str, results: Any, work: Callable[..., 
     torch.set_num_threads(1)
     try:
         dist.init_process_group(
-            "gloo", store=dist.FileStore(store, count), rank=rank, world_size=count, timeout=timedelta(seconds=120)
+            "gloo", store=dist.FileStore(store, count), rank=rank, world_size=count, timeout=timedelta(seconds=PATIENCE)
         )
         results.put((rank, work(rank, *args)))
         dist.barrier()
