@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -24,8 +24,18 @@ from locallearn.parallel.data_parallel import averaged, check_begun, same_values
 from locallearn.parallel.gathering import Gathering
 from locallearn.parallel.groups import pipelines, replicas_of
 from locallearn.parallel.layout import Layout
+from locallearn.parallel.replay_buffer import ReplayBuffer
+from locallearn.parallel.replaying_receiver import ReplayingReceiver
 from locallearn.parallel.source_exchange import SourceExchange, routes
-from locallearn.parallel.stages import check_untied, divided, owned_names, release
+from locallearn.parallel.stages import (
+    check_independent,
+    check_untied,
+    divided,
+    followed_names,
+    named_tensors,
+    owned_names,
+    release,
+)
 from locallearn.parallel.watch import Watch
 from locallearn.parallel.whole_model import shared_scales
 from locallearn.partitioning.block import State, activation
@@ -53,6 +63,10 @@ class BlockParallel:
         exchange_every: Steps after which copies are told of the parameters they follow; in between they follow what
             they heard last. 1 is exact.
         queue: Batches that may be under way between two processes, and as many again that wait for their use.
+        replay: Batches that a process keeps of those it got, to learn from them again where no newer one has come;
+            nobody waits for anybody then (DGL's asynchronous training), and the result depends on who is how fast.
+            None keeps all in step.
+        replay_uses: How often such a batch may be learned from; without end if None.
         transfer: Type in which activations travel; their own if None. Anything else changes the result.
         gather: See `DataParallel`.
         timeout: Seconds to wait for another process.
@@ -86,6 +100,8 @@ class BlockParallel:
         crossing: Literal["refuse", "send_back"] = "refuse",
         exchange_every: int = 1,
         queue: int = 2,
+        replay: int | None = None,
+        replay_uses: int | None = None,
         transfer: torch.dtype | None = None,
         gather: bool = False,
         timeout: float = 600,
@@ -102,6 +118,8 @@ class BlockParallel:
         cross = crossing == "send_back"
         self.stages = divided(model.windows, times or [1.0] * count, self.layout.blocks, cross=cross, speeds=speeds)
         check_untied(model, self.stages)
+        if replay is not None:
+            check_independent(model, self.stages)
         self.stage, replica = self.layout.stage(rank), self.layout.replica(rank)
         self.blocks = self.stages[self.stage]
         self.windows = tuple(i for i, w in enumerate(model.windows) if self.blocks.start < w.stop <= self.blocks.stop)
@@ -121,10 +139,11 @@ class BlockParallel:
         device = next(model.parameters()).device
         depth: dict[str, Any] = {"depth": queue, "watch": self.watch}
         self._sender = None if self._behind is None else Sender(self._behind, forward, transfer=transfer, **depth)
-        self._receiver = (
-            None if self._before is None else Receiver(self._before, forward, device=device, arrived=arrived, **depth)
-        )
         self._exchange = self._exchanged(column, exchange_every)
+        self._receiver = None
+        if self._before is not None:
+            buffer = None if replay is None else ReplayBuffer(replay, max_uses=replay_uses)
+            self._receiver = _receiver(buffer, self._before, forward, device=device, arrived=arrived, **depth)
         replicas = replicas_of(self.layout, self.stage)
         self.averaging = AveragedGradients(model, replicas, self.watch) if replicas is not None else None
         self._gathering = Gathering(replicas, self.watch) if gather and replicas is not None else None
@@ -203,12 +222,15 @@ class BlockParallel:
         Returns:
             The network's output and the targets in the last process; None in the others.
         """
-        state, _, targets = self._received() if inputs is None else (inputs, None, targets)
+        if self._receiver is not None:
+            state, _, targets = _unpacked(self._receiver.take())
+        else:
+            state = cast(Tensor, inputs)
         for index in self.blocks:
             state = self.model.partition.blocks[index](state)
         if self.is_last:
             return state, targets
-        self._hand_on(state, None, targets)
+        self._hand_on(state, None, targets, batch=False)
         return None
 
     def outputs(self, batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
@@ -260,7 +282,7 @@ class BlockParallel:
         Returns:
             True if so; False in the first process.
         """
-        return self._receiver is not None and self._receiver.peek().last
+        return self._receiver is not None and self._receiver.is_over()
 
     def close(self) -> None:
         """Wait until all has arrived; no batches can follow."""
@@ -283,7 +305,8 @@ class BlockParallel:
                     f"Batches are read by the first process alone, and this one, with blocks {self.blocks.start} to "
                     f"{self.blocks.stop - 1}, gets them from it: call local_backward() without a batch here."
                 )
-            return self._received()
+            assert self._receiver is not None
+            return _unpacked(self._receiver.take_batch())
         if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
             raise InputError(
                 "The first process needs inputs and targets as tensors; for detectors, which take lists, divide the "
@@ -292,18 +315,10 @@ class BlockParallel:
         self.model.task.check_targets(targets, len(inputs))
         return inputs, inputs, targets
 
-    def _received(self) -> tuple[State, Tensor | None, Any]:
-        assert self._receiver is not None
-        message = self._receiver.take()
-        if message.last:
-            _no_more_batches()
-        *state, targets, inputs = message.items
-        return (state[0] if len(state) == 1 else tuple(state)), inputs, targets
-
-    def _hand_on(self, state: State, inputs: Tensor | None, targets: Any) -> None:
+    def _hand_on(self, state: State, inputs: Tensor | None, targets: Any, *, batch: bool = True) -> None:
         if self._sender is not None:
             items = state if isinstance(state, tuple) else (state,)
-            self._sender.send(Message((*items, targets, inputs if self._sends_inputs else None)))
+            self._sender.send(Message((*items, targets, inputs if self._sends_inputs else None), batch=batch))
 
     def _go_back(self, step: LocalStep, output: Tensor) -> None:
         """Finish windows that end in later processes, and hand the rest of their gradients to the one before."""
@@ -337,9 +352,8 @@ class BlockParallel:
         """Plan what is sent back, and let go of everything that other processes train."""
         model = self.model
         owned = [owned_names(model, blocks) for blocks in self.stages]
-        sources = [_followed(model, blocks) for blocks in self.stages]
-        named = {**dict(model.network.named_parameters(remove_duplicate=False)),
-                 **dict(model.network.named_buffers(remove_duplicate=False))}  # fmt: skip
+        sources = [followed_names(model, blocks) for blocks in self.stages]
+        named = named_tensors(model.network)
         elsewhere = sorted(sources[self.stage] - owned[self.stage])
         self._heard = {name: named[name].detach().clone() for name in elsewhere}
         release(model, owned[self.stage], self.windows)
@@ -382,11 +396,13 @@ def _objective(model: LocalModel, index: int) -> LocalObjective:
     return cast(LocalObjective, model.objectives[index])
 
 
-def _followed(model: LocalModel, blocks: range) -> set[str]:
-    """Names of what the copies follow whose windows end in some blocks."""
-    ends = [index for index, window in enumerate(model.windows) if blocks.start < window.stop <= blocks.stop]
-    return {follow.source for index in ends for follow in _objective(model, index).follows()}
+def _receiver(buffer: ReplayBuffer | None, *args: Any, **options: Any) -> Receiver:
+    return Receiver(*args, **options) if buffer is None else ReplayingReceiver(*args, buffer=buffer, **options)
 
 
-def _no_more_batches() -> NoReturn:
-    raise TrainingStopped("The process before this one sends no more batches: it was closed or stopped.")
+def _unpacked(message: Message) -> tuple[State, Tensor | None, Any]:
+    """State, inputs and targets."""
+    if message.last:
+        raise TrainingStopped("The process before this one sends no more batches: it was closed or stopped.")
+    *state, targets, inputs = message.items
+    return (state[0] if len(state) == 1 else tuple(state)), inputs, targets

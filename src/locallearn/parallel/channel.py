@@ -29,10 +29,12 @@ class Message(NamedTuple):
     Args:
         items: Tensors, and numbers or None in between, in an order both sides know; nothing if `last`.
         last: Whether no more batches follow, because the run was asked to stop.
+        batch: Whether it is a batch to learn from.
     """
 
     items: tuple[Any, ...]
     last: bool = False
+    batch: bool = False
 
 
 class Sender:
@@ -137,6 +139,28 @@ class Receiver:
         self._room.release()
         return message
 
+    def take_batch(self) -> Message:
+        """The next message to learn from.
+
+        Returns:
+            The message.
+
+        Raises:
+            TrainingStopped: See `peek`.
+        """
+        return self.take()
+
+    def is_over(self) -> bool:
+        """Whether the sender says that no batches follow; waits until it sends one or that.
+
+        Returns:
+            True if so.
+
+        Raises:
+            TrainingStopped: See `peek`.
+        """
+        return self.peek().last
+
     def _next(self) -> Message:
         try:
             found = self._queue.get(timeout=self._watch.timeout)
@@ -156,10 +180,13 @@ class Receiver:
                 message, size = _unpacked(header, self._tensor)
                 if self._arrived is not None:
                     self._arrived(size)
-                self._queue.put(message)
+                self._keep(message)
                 last = message.last
         except Exception as error:  # told where the message is awaited
             self._queue.put(error)
+
+    def _keep(self, message: Message) -> None:
+        self._queue.put(message)
 
     def _tensor(self, shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
         received = torch.empty_strided(shape, stride, dtype=dtype, device=self._device)
@@ -191,7 +218,7 @@ def _packed(message: Message, transfer: torch.dtype | None) -> tuple[Tensor, lis
         described.append([list(values.shape), list(values.stride()), str(values.dtype), str(own)])
         tensors.append(in_memory_order(values))
     try:
-        text = json.dumps({"last": message.last, "items": described}).encode()
+        text = json.dumps({"last": message.last, "batch": message.batch, "items": described}).encode()
     except TypeError as error:
         raise InputError(f"What a block hands on beside tensors must be numbers or None ({error}).") from error
     if len(text) > HEADER_BYTES:
@@ -214,4 +241,4 @@ def _unpacked(
         values = receive(shape, stride, DTYPES[travels])
         size += values.nbytes
         items.append(values.to(DTYPES[own]))
-    return Message(tuple(items), described["last"]), size
+    return Message(tuple(items), described["last"], described["batch"]), size

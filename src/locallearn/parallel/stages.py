@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from locallearn.simulation.placement import placed
 if TYPE_CHECKING:
     from locallearn.abstract_method import Window
     from locallearn.local_model import LocalModel
+    from locallearn.objective import LocalObjective
     from locallearn.partitioning.block import Block
 
 
@@ -69,6 +70,21 @@ def legal_borders(windows: Sequence[Window], blocks: int, *, cross: bool) -> lis
     return [b for b in inner if cross or not any(window.start < b < window.stop for window in windows)]
 
 
+def named_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a network.
+
+    Args:
+        network: Any network.
+
+    Returns:
+        Tensors by every name they have.
+    """
+    return {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
+
+
 def owned_names(model: LocalModel, blocks: range) -> set[str]:
     """The network's tensors that some blocks use.
 
@@ -79,10 +95,24 @@ def owned_names(model: LocalModel, blocks: range) -> set[str]:
     Returns:
         Names of parameters and buffers, every name of each.
     """
-    everything = _named(model.network)
+    everything = named_tensors(model.network)
     used = {name for block in model.partition.blocks for name in _used_names(model.network, block)}
     own = {name for index in blocks for name in _used_names(model.network, model.partition.blocks[index])}
     return own | (everything.keys() - used if blocks.stop == len(model.partition.blocks) else set())
+
+
+def followed_names(model: LocalModel, blocks: range) -> set[str]:
+    """What copies follow whose windows end in some blocks.
+
+    Args:
+        model: Owns windows and objectives.
+        blocks: Which.
+
+    Returns:
+        Names of the network's tensors.
+    """
+    ends = [i for i, window in enumerate(model.windows) if blocks.start < window.stop <= blocks.stop]
+    return {follow.source for i in ends for follow in cast("LocalObjective", model.objectives[i]).follows()}
 
 
 def check_untied(model: LocalModel, stages: Sequence[range]) -> None:
@@ -95,7 +125,7 @@ def check_untied(model: LocalModel, stages: Sequence[range]) -> None:
     Raises:
         InputError: A tensor is shared.
     """
-    named = _named(model.network)
+    named = named_tensors(model.network)
     owners: dict[int, int] = {}
     for stage, blocks in enumerate(stages):
         for name in sorted(owned_names(model, blocks)):
@@ -104,6 +134,25 @@ def check_untied(model: LocalModel, stages: Sequence[range]) -> None:
                     f"{name!r} is used by blocks of two processes, whose copies would drift apart: cut the network so "
                     "that one block has all uses of it, or divide the batch alone (--parallel data=N)."
                 )
+
+
+def check_independent(model: LocalModel, stages: Sequence[range]) -> None:
+    """Refuse to let processes out of step whose blocks need each other's present state.
+
+    Args:
+        model: Owns windows and objectives.
+        stages: The blocks of each process.
+
+    Raises:
+        InputError: A window's blocks, or what its copies follow, are in another process.
+    """
+    legal = legal_borders(model.windows, len(model.partition.blocks), cross=False)
+    crossing = [blocks for blocks in stages[1:] if blocks.start not in legal]
+    if crossing or any(followed_names(model, blocks) - owned_names(model, blocks) for blocks in stages):
+        raise InputError(
+            f"With replay, processes go out of step, and {model.method} lets blocks of one learn from blocks of "
+            "another: use a method whose blocks learn alone (dgl, predsim, infopro), or no replay."
+        )
 
 
 def release(model: LocalModel, names: set[str], windows: Sequence[int]) -> None:
@@ -124,19 +173,12 @@ def release(model: LocalModel, names: set[str], windows: Sequence[int]) -> None:
             objective.to("meta")
 
 
-def _named(network: nn.Module) -> dict[str, Tensor]:
-    return {
-        **dict(network.named_parameters(remove_duplicate=False)),
-        **dict(network.named_buffers(remove_duplicate=False)),
-    }
-
-
 def _used_names(network: nn.Module, block: Block) -> set[str]:
     used = {id(parameter) for parameter in block.parameters_used()}
     modules = (module for path in block.modules_called for module in network.get_submodule(path).modules())
     used |= {id(buffer) for module in modules for buffer in module._buffers.values() if buffer is not None}
     used |= {id(value) for value in block.attributes_read()}
-    return {name for name, tensor in _named(network).items() if id(tensor) in used}
+    return {name for name, tensor in named_tensors(network).items() if id(tensor) in used}
 
 
 def _shape_alone(tensor: Tensor) -> Tensor:

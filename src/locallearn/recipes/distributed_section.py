@@ -20,6 +20,10 @@ class DistributedSection(Section):
     """Steps after which copies are told of followed parameters that another process trains; 1 is exact."""
     queue: Whole = 2
     """Batches under way between two processes with neighbouring blocks."""
+    replay: Whole | None = None
+    """Batches that processes keep to learn from again, so that none waits for another; none keeps all in step."""
+    replay_uses: Whole | None = None
+    """How often a kept batch may be learned from; none sets no limit."""
     transfer: Literal["own", "bf16"] = "own"
     """Type in which activations travel; bf16 halves the traffic of fp32 and rounds."""
     timeout: Positive = 600.0

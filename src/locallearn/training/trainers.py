@@ -53,6 +53,7 @@ def trainer_of(model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tens
         return DataParallel(model, **common)
     times, speeds = _times_and_speeds(model, inputs, team)
     common |= {"crossing": section.crossing, "exchange_every": section.exchange_every, "queue": section.queue}
+    common |= {"replay": section.replay, "replay_uses": section.replay_uses}
     return BlockParallel(model, layout, times=times, speeds=speeds, transfer=TRANSFER[section.transfer], **common)
 
 
