@@ -158,7 +158,7 @@ def _told(rank: int, before: _Sign | None, after: _Sign | None) -> str:
         return f"process {rank} never began"
     place = f"block {after.block} of step {after.step}"
     if before.beat == after.beat:
-        return f"process {rank} ended in {place}"
+        return f"process {rank} ended, last seen in {place}"
     if after.standing > SILENCE:
         return f"process {rank} has stood in {place} for {after.standing:.0f} s"
     return ""
