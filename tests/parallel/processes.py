@@ -23,18 +23,29 @@ def in_processes(count: int, folder: Path, work: Callable[..., Any], *args: Any,
     All must end well; processes `apart` may fail, and need not wait for each other at the end: then what one says
     is its error's text, or None if it ended without a word.
     """
+    return begun(count, folder, work, *args, apart=apart)()
+
+
+def begun(
+    count: int, folder: Path, work: Callable[..., Any], *args: Any, apart: bool = False
+) -> Callable[[], list[Any]]:
+    """Like `in_processes`, but what is returned waits for them when it is called."""
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_child, args=(rank, count, folder, work, args, apart)) for rank in range(count)]
     for child in children:
         child.start()
+    return lambda: _ended(children, folder, apart)
+
+
+def _ended(children: list[Any], folder: Path, apart: bool) -> list[Any]:
     for child in children:
         child.join(PATIENCE)
     alive = [child for child in children if child.is_alive()]
     for child in alive:
         child.kill()
         child.join()
-    assert not alive, f"{len(alive)} of {count} processes hang"
-    files = [folder / f"{rank}.pt" for rank in range(count)]
+    assert not alive, f"{len(alive)} of {len(children)} processes hang"
+    files = [folder / f"{rank}.pt" for rank in range(len(children))]
     found = [torch.load(file, weights_only=True) if file.exists() else None for file in files]
     failed = [text for text, child in zip(found, children, strict=True) if child.exitcode]
     assert apart or not failed, failed
