@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from locallearn.datasets.augmentation import normalize
-from locallearn.datasets.batches import Batches
+from locallearn.datasets.batches import Batches, Part
 from locallearn.datasets.image_set import ImageSet
 from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.errors import InputError
@@ -109,3 +109,34 @@ def test_the_same_batches_on_a_gpu(images: ImageSet, small: DatasetSpec, padding
         assert gpu_inputs.device.type == gpu_targets.device.type == "cuda"
         torch.testing.assert_close(gpu_inputs.cpu(), inputs, rtol=0, atol=1e-6)
         assert torch.equal(gpu_targets.cpu(), targets)
+
+
+def augmented(images: ImageSet, spec: DatasetSpec, **shares: Part) -> Batches:
+    augmentation = Augmentation(pad=1, padding="zeros", flip=True)
+    common = {"spec": spec, "seed": 3, "augmentation": augmentation, "device": "cpu", "shuffle": True}
+    return Batches(images, 5, **common, **shares)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_shares_of_every_batch_make_the_batch(images: ImageSet, small: DatasetSpec, count: int) -> None:
+    whole = list(augmented(images, small).epoch(2))
+    shares = [list(augmented(images, small, rows=Part(index, count)).epoch(2)) for index in range(count)]
+    for (inputs, targets), *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(torch.cat([x for x, _ in parts]), inputs)  # varied alike, too
+        assert torch.equal(torch.cat([y for _, y in parts]), targets)
+        sizes = [len(y) for _, y in parts]
+        assert max(sizes) - min(sizes) <= 1
+    rest = list(augmented(images, small, rows=Part(count - 1, count)).epoch(2, start=3))
+    assert all(torch.equal(x, u) for (x, _), (u, _) in zip(rest, shares[-1][3:], strict=True))
+
+
+@pytest.mark.parametrize(("count", "start"), [(1, 0), (2, 0), (2, 1), (3, 2), (7, 0)])
+def test_batches_that_are_dealt_out_are_each_given_once(
+    images: ImageSet, small: DatasetSpec, count: int, start: int
+) -> None:
+    whole = list(augmented(images, small).epoch(1, start=start))
+    hands = [list(augmented(images, small, dealt=Part(index, count)).epoch(1, start=start)) for index in range(count)]
+    assert sum(map(len, hands)) == len(whole) == 5 - start
+    for place, (inputs, targets) in enumerate(whole):
+        dealt = hands[place % count][place // count]
+        assert torch.equal(dealt[0], inputs) and torch.equal(dealt[1], targets)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from locallearn.datasets import streamed_batches
-from locallearn.datasets.batches import Batches
+from locallearn.datasets.batches import Batches, Part
 from locallearn.datasets.image_set import ImageSet
 from locallearn.datasets.spec import Augmentation, DatasetSpec
 from locallearn.datasets.streamed_batches import StreamedBatches
@@ -126,6 +126,29 @@ def test_what_came_before_the_start_is_not_decoded() -> None:
     assert list(streamed(samples).epoch(2, start=5)) == [] and len(samples.asked) == COUNT - 15
     with pytest.raises(InputError, match="batch 6"):
         streamed().epoch(0, start=6)
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, 0), (2, 0), (3, 2)])
+def test_shares_of_every_batch_make_the_batch(count: int, workers: int) -> None:
+    shares = [streamed(workers=workers, rows=Part(index, count)) for index in range(count)]
+    given = [list(batches.epoch(1, start=2)) for batches in shares]
+    for (inputs, targets), *parts in zip(streamed().epoch(1, start=2), *given, strict=True):
+        assert torch.equal(torch.cat([x for x, _ in parts]), inputs)  # varied alike, too
+        assert torch.equal(torch.cat([y for _, y in parts]), targets)
+    for batches in shares:
+        batches.close()
+
+
+@pytest.mark.parametrize(("count", "start"), [(2, 0), (2, 1), (3, 2), (7, 0)])
+def test_batches_that_are_dealt_out_are_each_given_and_decoded_once(count: int, start: int) -> None:
+    whole = list(streamed().epoch(1, start=start))
+    samples = Decoded()
+    hands = [list(streamed(samples, dealt=Part(index, count)).epoch(1, start=start)) for index in range(count)]
+    assert sum(map(len, hands)) == len(whole) == 5 - start
+    assert len(samples.asked) == len(set(samples.asked)) == COUNT - 5 * start
+    for place, (inputs, targets) in enumerate(whole):
+        dealt = hands[place % count][place // count]
+        assert torch.equal(dealt[0], inputs) and torch.equal(dealt[1], targets)
 
 
 def test_an_epoch_left_in_the_middle_disturbs_no_other() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import locallearn as ll
+from locallearn.engine.moving_averages import MovingAverages
 from small_networks import residual, stack
 
 INPUTS, LABELS = torch.rand(4, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
@@ -97,3 +98,57 @@ def test_a_source_that_changed_its_form_is_named(replacement, message):
 def test_a_method_left_with_one_window_says_that_it_is_back_propagation(method):
     with pytest.warns(UserWarning, match="puts all 4 blocks into one window, which is back-propagation"):
         model_of(method)
+
+
+def averages_of(method, elsewhere):
+    """Averages of a model that hears of some sources, and its copies' values by the names of their sources."""
+    model = model_of(method)
+    heard = {name: torch.full_like(p, 2.0) for name, p in model.network.named_parameters() if elsewhere in name}
+    objectives = {index: objective for index, objective in enumerate(model.objectives)}
+    model.averages = MovingAverages(model.network, objectives, elsewhere=heard)
+    return model, heard, [follow for objective in model.objectives for follow in objective.follows()]
+
+
+def test_copies_of_what_is_trained_elsewhere_follow_once_for_each_step_and_when_told():
+    model, heard, follows = averages_of(ll.MAN(momentum=0.75), "blocks.1")
+    far = [follow for follow in follows if follow.source in heard]
+    near = [follow for follow in follows if follow.source not in heard and follow.copy.requires_grad is False]
+    assert far and near
+    before = {id(follow): follow.copy.detach().clone() for follow in follows}
+    model.averages.catch_up()  # no step was taken
+    model.local_backward(INPUTS, LABELS)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.add_(1.0)
+    model.after_step()
+    named = dict(model.network.named_parameters())
+    for follow in near:
+        if follow.source in named:
+            assert torch.allclose(follow.copy, torch.lerp(before[id(follow)], named[follow.source], 0.25))
+    assert all(torch.equal(follow.copy, before[id(follow)]) for follow in far)
+    for _ in range(2):
+        model.averages.catch_up()
+        assert all(torch.allclose(follow.copy, 0.75 * before[id(follow)] + 0.5) for follow in far)
+
+
+def test_windows_know_whether_they_follow_what_is_elsewhere():
+    model, heard, _ = averages_of(ll.MAN(), "blocks.1")
+    expected = [any(f.source in heard for f in objective.follows()) for objective in model.objectives]
+    assert [model.averages.follows_elsewhere(index) for index in range(len(model.windows))] == expected
+    assert any(expected) and not all(expected)
+    alone = model_of(ll.MAN())
+    assert not any(alone.averages.follows_elsewhere(index) for index in range(len(alone.windows)))
+
+
+def test_averages_before_the_step_take_what_was_heard():
+    model, heard, follows = averages_of(ll.MAN(momentum=0.75, update="before_step"), "blocks.1")
+    far = [follow for follow in follows if follow.source in heard]
+    before = [follow.copy.detach().clone() for follow in far]
+    for _ in range(2):  # two batches of one step
+        model.local_backward(INPUTS, LABELS)
+        assert far
+        for follow, values in zip(far, before, strict=True):
+            assert torch.allclose(follow.copy, 0.75 * values + 0.5)
+    model.after_step()
+    model.averages.catch_up()
+    assert all(torch.allclose(f.copy, 0.75 * values + 0.5) for f, values in zip(far, before, strict=True))

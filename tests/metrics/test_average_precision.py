@@ -120,3 +120,28 @@ def test_the_remedy_is_told_where_pycocotools_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.cocoeval", None)
     with pytest.raises(InputError, match=r"pip install 'locallearn\[detection\]'"):
         AveragePrecision(2)
+
+
+def test_what_two_metrics_found_is_found_by_one():
+    moved = BOXES + torch.tensor([2.0, 0, 3, 0])
+    crowd = target(iscrowd=torch.tensor([0, 1]))
+    images = [
+        (detections(moved), target()),
+        (detections(BOXES[:1], (1,), (0.3,)), target()),
+        (detections(moved, scores=(0.2, 0.95)), crowd),
+        (detections(labels=(2, 1)), target()),
+    ]
+    whole, empty = AveragePrecision(2), AveragePrecision(2)
+    parts = [AveragePrecision(2) for _ in range(3)]
+    for index, (found, truth) in enumerate(images):
+        parts[index % 2].update([found], [truth])
+    for index in (0, 2, 1, 3):
+        whole.update([images[index][0]], [images[index][1]])
+    for part in parts:
+        empty.absorb(part)
+    assert 0 < whole.results()["mask_ap"] < 100 and empty.results() == whole.results()
+    assert [each["id"] for each in empty._found] == list(range(1, len(whole._found) + 1))
+    boxes_alone = AveragePrecision(2)
+    boxes_alone.update([detections(masks=False)], [target(masks=False)])
+    empty.absorb(boxes_alone)
+    assert list(empty.results()) == ["box_ap", "box_ap50", "box_ap75"]

@@ -75,3 +75,17 @@ def test_nothing_counted_is_zero() -> None:
     assert metric.results() == {"mean_iou": 0.0, "pixel_accuracy": 0.0}
     metric.update(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 255))
     assert metric.results() == {"mean_iou": 0.0, "pixel_accuracy": 0.0}
+
+
+def test_counts_of_two_metrics_add_up() -> None:
+    given = batches(5, absent=2)
+    whole, parts = MeanIoU(5), [MeanIoU(5) for _ in range(3)]
+    for part, (logits, labels) in zip(parts, given, strict=False):
+        whole.update(logits, labels)
+        part.update(logits, labels)
+    empty = MeanIoU(5)
+    for part in (*parts, MeanIoU(5)):
+        empty.absorb(part)
+    assert torch.equal(empty.confusion, whole.confusion) and empty.results() == whole.results()
+    parts[0].absorb(parts[1])
+    assert torch.equal(parts[0].confusion, whole.confusion)

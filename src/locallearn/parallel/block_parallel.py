@@ -47,7 +47,8 @@ class BlockParallel:
     The first process reads the batches. Each trains its blocks on a batch and sends the last one's output on, while it
     goes on with the next batch: no process waits for one behind it, and nothing goes back but parameters that copies
     follow (MAN, MLAAN). Every block sees every batch in order, with the weights that it has learned from those before:
-    the result is that of one process, bit for bit, if copies are told of every step and nothing draws random numbers (dropout).
+    the result is that of one process, bit for bit, if copies are told of every step and nothing draws random numbers,
+    as dropout does.
 
     `steps` counts optimizer steps; `targets` are those of the last batch; `stopped` says whether the process before
     this one said that no batches follow.
