@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from typing_extensions import override
 
 from locallearn.compatibility import single_samples_explained
 from locallearn.engine.local_step import LocalStep
@@ -19,13 +18,13 @@ from locallearn.errors import InputError, TrainingStopped, listed
 from locallearn.local_model import LocalModel
 from locallearn.objective import LocalObjective, LocalOutput
 from locallearn.parallel.averaged_gradients import AveragedGradients
-from locallearn.parallel.channel import Message, Receiver, Sender
+from locallearn.parallel.catch_up import CatchUp
+from locallearn.parallel.channel import Message, Sender
 from locallearn.parallel.data_parallel import averaged, check_begun, same_values
 from locallearn.parallel.gathering import Gathering
 from locallearn.parallel.groups import pipelines, replicas_of
 from locallearn.parallel.layout import Layout
-from locallearn.parallel.replay_buffer import ReplayBuffer
-from locallearn.parallel.replaying_receiver import ReplayingReceiver
+from locallearn.parallel.replaying_receiver import receiver
 from locallearn.parallel.source_exchange import SourceExchange, routes
 from locallearn.parallel.stages import (
     check_independent,
@@ -143,8 +142,8 @@ class BlockParallel:
         self._exchange = self._exchanged(column, exchange_every)
         self._receiver = None
         if self._before is not None:
-            buffer = None if replay is None else ReplayBuffer(replay, max_uses=replay_uses)
-            self._receiver = _receiver(buffer, self._before, forward, device=device, arrived=arrived, **depth)
+            options: dict[str, Any] = {"device": device, "arrived": arrived} | depth
+            self._receiver = receiver(self._before, forward, replay=replay, replay_uses=replay_uses, **options)
         replicas = replicas_of(self.layout, self.stage)
         self.averaging = AveragedGradients(model, replicas, self.watch) if replicas is not None else None
         self._gathering = Gathering(replicas, self.watch) if gather and replicas is not None else None
@@ -197,7 +196,7 @@ class BlockParallel:
         if self._gathering is not None:
             self._gathering.begin(len(activation(state)), activation(state).device)
         with self._averaged(average=average, at_once=listener is not NOBODY) as averaging:
-            told = Several(self.watch, _CatchUp(self._exchange, model.averages), *averaging, listener)
+            told = Several(self.watch, CatchUp(self._exchange, model.averages), *averaging, listener)
             scales = shared_scales(scales, share, len(model.windows))
             options: dict[str, Any] = {"scales": scales, "keep_logits": keep_logits, "listener": told}
             explained = single_samples_explained(len(activation(state)))
@@ -266,7 +265,7 @@ class BlockParallel:
 
     def settle(self) -> None:
         """Wait until nothing is under way between processes, and copies are where one process would have them."""
-        _CatchUp(self._exchange, self.model.averages).catch_up()
+        CatchUp(self._exchange, self.model.averages).catch_up()
         self._exchange.finish()
         if self._sender is not None:
             self._sender.finish()
@@ -365,24 +364,6 @@ class BlockParallel:
         return SourceExchange(own, self._heard, plan, self._backward, every=every, watch=self.watch)
 
 
-class _CatchUp(StepListener):
-    """Lets copies follow what is trained elsewhere, once a step, when the first of them is needed."""
-
-    def __init__(self, exchange: SourceExchange, averages: MovingAverages) -> None:
-        self._exchange = exchange
-        self._averages = averages
-
-    @override
-    def before_objective(self, index: int) -> None:
-        if self._averages.follows_elsewhere(index):
-            self.catch_up()
-
-    def catch_up(self) -> None:
-        """Receive what is on its way, and move copies that have not moved since the last step."""
-        self._exchange.receive()
-        self._averages.catch_up()
-
-
 def _check(layout: Layout, world: int, queue: int, every: int) -> None:
     problems = {
         f"The layout {layout} is for {layout.processes} processes, and there are {world}.": layout.processes != world,
@@ -395,10 +376,6 @@ def _check(layout: Layout, world: int, queue: int, every: int) -> None:
 
 def _objective(model: LocalModel, index: int) -> LocalObjective:
     return cast(LocalObjective, model.objectives[index])
-
-
-def _receiver(buffer: ReplayBuffer | None, *args: Any, **options: Any) -> Receiver:
-    return Receiver(*args, **options) if buffer is None else ReplayingReceiver(*args, buffer=buffer, **options)
 
 
 def _unpacked(message: Message) -> tuple[State, Tensor | None, Any]:

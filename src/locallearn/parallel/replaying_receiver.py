@@ -58,3 +58,23 @@ class ReplayingReceiver(Receiver):
             self._room.release()
         else:
             super()._keep(message)
+
+
+def receiver(*args: Any, replay: int | None, replay_uses: int | None, **options: Any) -> Receiver:
+    """What receives batches in step, or keeps some to learn from again.
+
+    Args:
+        *args: See `Receiver`.
+        replay: How many batches are kept; None keeps in step.
+        replay_uses: How often each may be learned from; without end if None.
+        **options: See `Receiver`.
+
+    Returns:
+        The receiver.
+
+    Raises:
+        InputError: A number is not positive.
+    """
+    if replay is None:
+        return Receiver(*args, **options)
+    return ReplayingReceiver(*args, buffer=ReplayBuffer(replay, max_uses=replay_uses), **options)
