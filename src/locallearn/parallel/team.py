@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store, _get_default_store
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from locallearn.errors import InputError, TrainingStopped, listed
 from locallearn.parallel.layout import Layout, parsed_layout
@@ -201,9 +202,13 @@ def joined(parallel: str | None, *, device: str, timeout: float) -> Iterator[Tea
     accelerated = device != "cpu" and torch.cuda.is_available()
     if accelerated:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if accelerated else "gloo", timeout=timedelta(seconds=timeout))
-    store = _get_default_store()
-    with Watch(store, rank, world, timeout) as watch:
+    patience = timedelta(seconds=timeout)
+    store, *_ = next(rendezvous("env://", timeout=patience))
+    # What earlier processes left in torchrun's store must not be taken for addresses of these.
+    own = PrefixStore(f"attempt{_restarts()}", store)
+    backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=patience)
+    with Watch(own, rank, world, timeout) as watch:
         yield Team(rank, layout, watch, store)
         dist.barrier()
     dist.destroy_process_group()
