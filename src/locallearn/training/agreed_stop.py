@@ -55,6 +55,7 @@ class AgreedStop:
         Raises:
             Interrupted: All processes stop before this step.
         """
+        self._announce()
         if self._agreed() if self._trainer.is_first else self._trainer.stops():
             self._trainer.stop()
             raise Interrupted
@@ -69,10 +70,13 @@ class AgreedStop:
             self._trainer.stop()
             raise Interrupted
 
-    def _asked(self) -> bool:
+    def _announce(self) -> None:
         if self._request.exit_code is not None and not self._told:
             self._told = True
             self._team.ask_to_stop(self._request.exit_code)
+
+    def _asked(self) -> bool:
+        self._announce()
         return self._told or self._team.asked_to_stop() is not None
 
     def _agreed(self) -> bool:
