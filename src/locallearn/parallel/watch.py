@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import TracebackType
 from typing import Self
 
 import torch.distributed as dist
@@ -16,12 +17,13 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from typing_extensions import override
 
 from locallearn.engine.step_listener import StepListener
-from locallearn.errors import TrainingStopped
+from locallearn.errors import InputError, TrainingStopped
 
 BEAT = 1.0
 """Seconds between two signs of life."""
 SILENCE = 4.0
 """Seconds without a sign after which a process is taken for gone."""
+WORD = "word"
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,7 @@ class Watch(StepListener):
         except TrainingStopped:
             raise
         except (RuntimeError, TimeoutError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise TrainingStopped(f"The processes lost each other while {doing}: {self._who()} ({reason})") from error
+            raise TrainingStopped(self._word() or self._explanation(doing, error)) from error
 
     def close(self) -> None:
         """Leave no more signs."""
@@ -116,8 +117,12 @@ class Watch(StepListener):
         """
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Leave no more signs."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave no more signs; others are told of an error that ends this process."""
+        if isinstance(error, Exception):
+            self._leave_word(error)
         self.close()
 
     def _beating(self) -> None:
@@ -132,6 +137,25 @@ class Watch(StepListener):
         assert self._store is not None
         sign = [self._beat, self.step, self._block, time.monotonic() - self._moved]
         self._store.set(str(self._rank), json.dumps(sign))
+
+    def _leave_word(self, error: Exception) -> None:
+        # The first error is the cause of those in other processes.
+        name = "" if isinstance(error, TrainingStopped | InputError) else f"{type(error).__name__}: "
+        try:
+            if self._store is not None and not self._store.check([WORD]):
+                self._store.set(WORD, f"Process {self._rank} stopped: {name}{error}")
+        except RuntimeError:
+            return
+
+    def _word(self) -> str:
+        try:
+            return self._store.get(WORD).decode() if self._store is not None and self._store.check([WORD]) else ""
+        except RuntimeError:
+            return ""
+
+    def _explanation(self, doing: str, error: Exception) -> str:
+        reason = str(error).strip().partition("\n")[0]
+        return f"The processes lost each other while {doing}: {self._who()} ({reason})"
 
     def _who(self) -> str:
         if self._store is None:

@@ -151,7 +151,8 @@ def _train(run: Run, folder: RunFolder, progress: Progress) -> None:
         progress.note(f"Stopped by a signal at step {run.step}. {folder.what_remains()} Go on with --resume.")
         raise SystemExit(run.stop.exit_code) from None
     except (TrainingStopped, InputError) as stopped:
-        raise TrainingStopped(f"{stopped} {folder.what_remains()}") from stopped
+        remains = folder.what_remains()
+        raise TrainingStopped(f"{str(stopped).removesuffix(remains).rstrip()} {remains}") from stopped
     except OSError as error:
         raise _no_room(folder, error) from error
     finally:
