@@ -67,6 +67,7 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "training.schedule.gamma": (["0.5"], 0.5),
     "training.schedule.power": (["2"], 2.0),
     "distributed.gather": ([], True),
+    "distributed.shard": ([], True),
     "distributed.sync-batch-norm": ([], True),
     "distributed.crossing": (["send_back"], "send_back"),
     "distributed.exchange-every": (["10"], 10),

@@ -15,6 +15,7 @@ from typing_extensions import override
 from locallearn.engine.step_listener import StepListener
 from locallearn.errors import InputError
 from locallearn.parallel.memory_order import dense_strides
+from locallearn.parallel.sharding import is_sharded
 from locallearn.parallel.watch import Watch
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class AveragedGradients(StepListener):
         self._group = group
         self._watch = watch
         self._bucket_bytes = bucket_bytes
-        self._settled = model.settled_parameters()
+        settled = model.settled_parameters()
+        self._settled = [[p for p in parameters if not is_sharded(p)] for parameters in settled]
         self._waiting: list[nn.Parameter] = []
         self._sums: list[_Sum] = []
         self.active = False

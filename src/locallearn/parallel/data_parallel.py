@@ -15,6 +15,7 @@ from locallearn.engine.step_listener import NOBODY, Several, StepListener
 from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
 from locallearn.objective import LocalOutput
+from locallearn.parallel import sharding
 from locallearn.parallel.averaged_gradients import AveragedGradients
 from locallearn.parallel.gathering import Gathering
 from locallearn.parallel.watch import Watch
@@ -34,11 +35,13 @@ class DataParallel(WholeModel):
         group: The processes; all if None.
         gather: Whether losses that compare samples (PredSim's similarity matching, InfoPro's contrastive loss) compare
             those of all processes, as one process would. Otherwise each compares its own, which is another loss.
+        shard: Whether every process keeps a part of each block's parameters, gradients and moments alone
+            (`torch.distributed.fsdp.fully_shard`); make the optimizer afterwards. Not for overlapping windows.
         timeout: Seconds to wait for another process.
         watch: Explains who does not answer; one without signs of life if None.
 
     Raises:
-        InputError: torch.distributed was not begun.
+        InputError: torch.distributed was not begun, or the parameters cannot be sharded.
 
     Example:
         Run by ``torchrun --nproc-per-node 2 script.py``::
@@ -58,6 +61,7 @@ class DataParallel(WholeModel):
         group: dist.ProcessGroup | None = None,
         *,
         gather: bool = False,
+        shard: bool = False,
         timeout: float = 600,
         watch: Watch | None = None,
     ) -> None:
@@ -67,6 +71,8 @@ class DataParallel(WholeModel):
         self._group = group
         self._size = dist.get_world_size(group)
         same_values(model, group, self.watch)
+        if shard:
+            sharding.shard(model, group)
         self.averaging = AveragedGradients(model, group, self.watch)
         self._gathering = Gathering(group, self.watch) if gather else None
         model.gather = self._gathering

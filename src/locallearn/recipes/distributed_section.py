@@ -12,6 +12,8 @@ class DistributedSection(Section):
 
     gather: bool = False
     """Compare the samples of all processes where a loss compares samples, as one process would."""
+    shard: bool = False
+    """Keep a part of each block's parameters and optimizer state in every process alone (data=N)."""
     sync_batch_norm: bool = False
     """Normalise by the statistics of all processes' samples (accelerators)."""
     crossing: Literal["refuse", "send_back"] = "refuse"

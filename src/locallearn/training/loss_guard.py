@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from locallearn.errors import TrainingStopped
+from locallearn.parallel.sharding import here
 
 if TYPE_CHECKING:
     from locallearn.abstract_method import Window
@@ -74,8 +75,8 @@ def check_weights(model: LocalModel, step: int) -> None:
     Raises:
         TrainingStopped: Weights are NaN or infinite; their windows are named.
     """
-    here = [[p for p in model.window_parameters(index) if not p.is_meta] for index in range(len(model.windows))]
-    sizes = [_largest(parameters) for parameters in here]
+    parts = [[here(p) for p in model.window_parameters(i) if not p.is_meta] for i in range(len(model.windows))]
+    sizes = [_largest(parameters) for parameters in parts]
     bad = [described(w) for w, size in zip(model.windows, sizes, strict=True) if not torch.isfinite(size)]
     if bad:
         raise TrainingStopped(
@@ -97,5 +98,5 @@ def described(window: Window) -> str:
     return f"block {window.start}" if window.start == last else f"blocks {window.start} to {last}"
 
 
-def _largest(parameters: Sequence[nn.Parameter]) -> Tensor:
+def _largest(parameters: Sequence[Tensor]) -> Tensor:
     return nn.utils.get_total_norm([parameter.detach() for parameter in parameters], float("inf"), foreach=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn, optim
 
+from locallearn.parallel.sharding import is_sharded
 from locallearn.training.schedule import rate
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def build(groups: Mapping[str, Sequence[nn.Parameter]], training: TrainingSectio
         for name, parameters in groups.items()
         if parameters
     ]
-    common = {"weight_decay": training.weight_decay, "fused": True}
+    # torch has no fused SGD of sharded parameters.
+    fused = not any(is_sharded(parameter) for parameters in groups.values() for parameter in parameters)
+    common: dict[str, Any] = {"weight_decay": training.weight_decay, "fused": fused}
     if training.optimizer == "adamw":
         return optim.AdamW(settings, betas=training.betas, **common)
     return optim.SGD(settings, momentum=training.momentum, nesterov=training.nesterov, **common)

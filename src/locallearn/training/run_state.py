@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn, optim
+from torch.utils._pytree import tree_map
 
 from locallearn.datasets.batches import key_seed
+from locallearn.parallel.sharding import is_sharded, like, whole
 from locallearn.training import random_state
 from locallearn.training.epoch_tally import EpochTally
 
@@ -33,17 +35,17 @@ def own_state(trainer: Trainer, optimizer: optim.Optimizer, tally: EpochTally, *
         Tensors and plain data.
     """
     state: dict[str, Any] = {"tally": tally.state_dict(), "random": random_state.captured()}
-    if replica:
-        return state
     model, moments = trainer.model, optimizer.state_dict()
-    here = {i for i, p in enumerate(chain.from_iterable(g["params"] for g in optimizer.param_groups)) if not p.is_meta}
-    return state | {
+    here = [index for index, parameter in enumerate(_parameters(optimizer)) if not parameter.is_meta]
+    # Processes that share parameters put them together here, so all of them must pass.
+    weights = {
         "network": _here(model.network),
         "objectives": _here(model.objectives),
-        "moments": {index: moment for index, moment in moments["state"].items() if index in here},
+        "moments": {i: tree_map(whole, moments["state"][i]) for i in here if i in moments["state"]},
         "groups": moments["param_groups"],
         "heard": trainer.heard(),
     }
+    return state if replica else state | weights
 
 
 def joined_state(states: Sequence[Mapping[str, Any]], trainer: Trainer, layout: Layout) -> dict[str, Any]:
@@ -89,9 +91,14 @@ def restore(state: Mapping[str, Any], trainer: Trainer, optimizer: optim.Optimiz
     model = trainer.model
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*no-op.*")  # what other processes train has no values here
-        model.network.load_state_dict(state["network"])
-        model.objectives.load_state_dict(state["objectives"])
-    optimizer.load_state_dict(state["optimizer"])
+        for module, part in ((model.network, "network"), (model.objectives, "objectives")):
+            present = module.state_dict()
+            module.load_state_dict({name: like(values, present.get(name)) for name, values in state[part].items()})
+    parameters = _parameters(optimizer)
+    moments = {
+        i: {k: like(v, parameters[i]) for k, v in each.items()} for i, each in state["optimizer"]["state"].items()
+    }
+    optimizer.load_state_dict({**state["optimizer"], "state": moments})
     for name, tensor in trainer.heard().items():
         tensor.copy_(state["heard"].get(name, state["network"][name]))
 
@@ -134,7 +141,7 @@ def filled(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     for path, module in network.named_modules():
         for table in (module._parameters, module._buffers):
             for name, tensor in table.items():
-                if tensor is not None and tensor.is_meta:
+                if tensor is not None and (tensor.is_meta or is_sharded(tensor)):
                     values = tensors[f"{path}.{name}".removeprefix(".")]
                     kept = nn.Parameter(values, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else values
                     table[name] = kept  # pyright: ignore[reportArgumentType]
@@ -142,7 +149,11 @@ def filled(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _here(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in module.state_dict().items() if not tensor.is_meta}
+    return {name: whole(tensor) for name, tensor in module.state_dict().items() if not tensor.is_meta}
+
+
+def _parameters(optimizer: optim.Optimizer) -> list[nn.Parameter]:
+    return list(chain.from_iterable(group["params"] for group in optimizer.param_groups))
 
 
 def _found(states: Sequence[Mapping[str, Any]], part: str, name: str) -> Tensor:

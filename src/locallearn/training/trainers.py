@@ -50,7 +50,7 @@ def trainer_of(model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tens
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
     common: dict[str, Any] = {"gather": section.gather, "timeout": section.timeout, "watch": team.watch}
     if layout.blocks == 1:
-        return DataParallel(model, **common)
+        return DataParallel(model, shard=section.shard, **common)
     times, speeds = _times_and_speeds(model, inputs, team)
     common |= {"crossing": section.crossing, "exchange_every": section.exchange_every, "queue": section.queue}
     common |= {"replay": section.replay, "replay_uses": section.replay_uses}
@@ -72,6 +72,12 @@ def check_together(recipe: Recipe, team: Team, device: torch.device) -> None:
     problems = {
         "SyncBatchNorm works on accelerators alone: leave distributed.sync_batch_norm off on cpu.": (
             recipe.distributed.sync_batch_norm and device.type == "cpu"
+        ),
+        "Shards are of batches' processes: leave distributed.shard off, or divide batches alone (data=N).": (
+            blocks and recipe.distributed.shard
+        ),
+        "training.step_in_backward steps parameters that are gathered at the time: leave it or shard off.": (
+            recipe.distributed.shard and training.step_in_backward
         ),
         "training.capture replays a whole step, in which processes cannot wait for each other: leave it off.": (
             training.capture
