@@ -20,7 +20,7 @@ from locallearn.objective import LocalObjective, LocalOutput
 from locallearn.parallel.averaged_gradients import AveragedGradients
 from locallearn.parallel.catch_up import CatchUp
 from locallearn.parallel.channel import Message, Sender
-from locallearn.parallel.data_parallel import averaged, check_begun, same_values
+from locallearn.parallel.data_parallel import averaged, check_begun, same_statistics, same_values
 from locallearn.parallel.gathering import Gathering
 from locallearn.parallel.groups import pipelines, replicas_of
 from locallearn.parallel.layout import Layout
@@ -144,7 +144,7 @@ class BlockParallel:
         if self._before is not None:
             options: dict[str, Any] = {"device": device, "arrived": arrived} | depth
             self._receiver = receiver(self._before, forward, replay=replay, replay_uses=replay_uses, **options)
-        replicas = replicas_of(self.layout, self.stage)
+        self._replicas = replicas = replicas_of(self.layout, self.stage)
         self.averaging = AveragedGradients(model, replicas, self.watch) if replicas is not None else None
         self._gathering = Gathering(replicas, self.watch) if gather and replicas is not None else None
         model.gather = self._gathering
@@ -242,6 +242,8 @@ class BlockParallel:
         Yields:
             tuple: In the last process, the network's output and the targets of each batch.
         """
+        if self._replicas is not None:
+            same_statistics(self.model.network, self._replicas, self.watch)
         if self.is_first:
             for inputs, targets in batches:
                 self.forward(inputs, targets)

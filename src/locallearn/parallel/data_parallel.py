@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from locallearn.engine.step_listener import NOBODY, Several, StepListener
@@ -122,6 +122,19 @@ class DataParallel(WholeModel):
                 listener=Several(self.watch, *averaging, listener),
             )
 
+    @override
+    def outputs(self, batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """What the network says to batches, by the first process's statistics; set the model's mode first.
+
+        Args:
+            batches: Pairs of inputs and targets, of this process.
+
+        Yields:
+            tuple: The network's output and the targets of each batch.
+        """
+        same_statistics(self.model.network, self._group, self.watch)
+        yield from super().outputs(batches)
+
 
 @contextmanager
 def averaged(averaging: AveragedGradients, *, average: bool, at_once: bool) -> Iterator[list[StepListener]]:
@@ -158,6 +171,24 @@ def same_values(model: LocalModel, group: dist.ProcessGroup | None, watch: Watch
             values = tensor.detach().contiguous()
             dist.broadcast(values, first, group=group)
             tensor.copy_(values)
+
+
+@torch.no_grad()
+def same_statistics(network: nn.Module, group: dist.ProcessGroup | None, watch: Watch) -> None:
+    """Give every process of a group the first one's batch statistics, by which networks are evaluated and kept.
+
+    Args:
+        network: Of the same form everywhere; buffers without values stay so.
+        group: The processes; all if None.
+        watch: Explains who does not answer.
+    """
+    first = dist.get_global_rank(group, 0) if group is not None else 0
+    with watch.explained("batch statistics were shared"):
+        for buffer in network.buffers():
+            if not buffer.is_meta:
+                values = buffer.contiguous()
+                dist.broadcast(values, first, group=group)
+                buffer.copy_(values)
 
 
 def check_begun() -> None:
