@@ -32,6 +32,11 @@ def convolutions(num_classes, channels=4, dropout=0.3):
     )
 
 
+def still(num_classes):
+    """Draws no random numbers."""
+    return convolutions(num_classes, dropout=0.0)
+
+
 def without_statistics(num_classes):
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
