@@ -20,6 +20,7 @@ from benchmarks.benchmark_tables import (
     windows,
 )
 from benchmarks.networks_table import networks
+from benchmarks.parallel_table import parallel
 from benchmarks.readme_tables import memory_summary, methods, tasks
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"memory": memory_summary, "tasks": tasks, "methods": methods},
     "docs/networks.md": {"networks": networks},
+    "docs/parallel.md": {"parallel": parallel},
     "benchmarks/README.md": {
         "resnet32": partial(rows_of, "resnet32"),
         "resnet110": partial(rows_of, "resnet110"),

@@ -201,7 +201,7 @@ def joined(parallel: str | None, *, device: str, timeout: float) -> Iterator[Tea
     rank = int(os.environ["RANK"])
     accelerated = device != "cpu" and torch.cuda.is_available()
     if accelerated:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     patience = timedelta(seconds=timeout)
     store, *_ = next(rendezvous("env://", timeout=patience))
     # What earlier processes left in torchrun's store must not be taken for addresses of these.
