@@ -29,7 +29,7 @@ def measured(
 ) -> Workload:
     """Take steps and note what each window costs; windows are the workload's blocks, since workers share none.
 
-    Seconds are medians over the steps; an accelerator is waited for at every border, so that what it would hide behind
+    Seconds are medians over the steps, scaled to add up to the median step; an accelerator is waited for at every border, so that what it would hide behind
     launches counts. Steps of back-propagation through the same network take turns with them. Bytes are those that
     autograd saves in one step, each storage once. Images travel with the outputs where later objectives read them; side
     outputs and targets are left out. Autocast is the caller's. The model trains while it is measured.
@@ -173,7 +173,10 @@ def _cost(
 
 def _medians(steps: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
     found = list(steps)
-    return {key: statistics.median(step[key] for step in found) for key in found[0]}
+    medians = {key: statistics.median(step[key] for step in found) for key in found[0]}
+    # What disturbs one short piece or another in every step is in no piece's median; together they last a step.
+    lasting = statistics.median(sum(step.values()) for step in found) / (sum(medians.values()) or 1.0)
+    return {key: median * lasting for key, median in medians.items()}
 
 
 def _size(tensors: Iterable[Tensor]) -> int:
