@@ -73,7 +73,6 @@ CHANGES: dict[str, tuple[list[str], Any]] = {
     "distributed.exchange-every": (["10"], 10),
     "distributed.queue": (["1"], 1),
     "distributed.replay": (["4"], 4),
-    "distributed.replay-uses": (["2"], 2),
     "distributed.transfer": (["bf16"], "bf16"),
     "distributed.timeout": (["60"], 60.0),
 }

@@ -315,7 +315,7 @@ def test_what_cannot_be_divided_is_refused_in_every_process(segmented):
         messages = found["refused"]
         for words in ("blocks=3,data=1 is for 3 processes, and there are 2", "queue must be", "exchange_every must be"):
             assert words in messages["mistakes"]
-        assert "at most 1 processes, because a window trains" in messages["borders"]
+        assert "4 blocks cannot be divided, and" in messages["borders"]
         assert "is used by blocks of two processes" in messages["tied"]
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from locallearn.errors import InputError, TrainingStopped
 
+REFUSED = 2
 VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "simulate", "ls", "show", "check-data")
 
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return code
     except InputError as error:
-        return _told(f"locallearn: {error}", 2)
+        return _told(f"locallearn: {error}", REFUSED)
     except (TrainingStopped, OSError) as error:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,5 +98,11 @@ def _module(verb: str) -> ModuleType:
 
 
 def _told(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    # Of processes that torchrun started, the first one tells what is wrong in all, in one piece.
+    rank = os.environ.get("RANK", "0")
+    if rank == "0":
+        sys.stderr.write(f"{message}\n")
+    elif code != REFUSED:
+        sys.stderr.write(f"process {rank}: {message}\n")
+    sys.stderr.flush()
     return code

@@ -88,6 +88,9 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.parallel.team import joined
 
     with joined(options.parallel, device=recipe.device, timeout=recipe.distributed.timeout) as team:
+        asked = (options.resume is not None, options.or_resume, options.fall_back)
+        team.check_alike("the number of seeds", str(recipe.seeds))
+        team.check_alike("(--resume, --or-resume, --fall-back)", str(asked))
         out = Path(team.shared(lambda: team.kept("out", lambda: str(_folder(options, recipe)))))
         if team.leads:
             print(f"{options.recipe} -> {out}", file=sys.stderr)

@@ -88,6 +88,10 @@ class AveragedGradients(StepListener):
             self._watch.wait(each.work, "gradients were summed")
         self._sums = []
 
+    def forget(self) -> None:
+        """End a pass, also one that an error cut short."""
+        self._waiting, self._sums, self.active = [], [], False
+
     def _refuse_if_not_averaged(self, parameter: Tensor) -> None:
         if not self.active:
             raise InputError(

@@ -154,7 +154,7 @@ def averaged(averaging: AveragedGradients, *, average: bool, at_once: bool) -> I
         if average:
             averaging.finish()
     finally:
-        averaging.active = False
+        averaging.forget()
 
 
 def same_values(model: LocalModel, group: dist.ProcessGroup | None, watch: Watch) -> None:

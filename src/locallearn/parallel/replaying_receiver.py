@@ -46,10 +46,10 @@ class ReplayingReceiver(Receiver):
                 return self._buffer.read(timeout=GLANCE)
             except TimeoutError:
                 # What the thread could not receive is told here.
-                if not self._queue.empty():
+                if not self._queue.empty() and self.peek().last:
                     return self.peek()
-                if time.monotonic() - since > self._watch.timeout:
-                    raise
+                if (waited := time.monotonic() - since) > self._watch.timeout:
+                    raise TimeoutError(f"none that may be learned from for {waited:.0f} s") from None
 
     @override
     def _keep(self, message: Message) -> None:

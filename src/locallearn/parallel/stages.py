@@ -45,11 +45,12 @@ def divided(
     borders = [0, *legal_borders(windows, len(times), cross=cross), len(times)]
     pieces = [range(start, stop) for start, stop in pairwise(borders)]
     if len(pieces) < stages:
-        reason = "" if cross else ", because a window trains blocks of both sides together at every other border"
-        remedy = "" if cross else ", or let gradients cross: crossing='send_back' (--distributed.crossing send_back)"
+        least = "" if len(pieces) == 1 else f" into more than {len(pieces)} groups"
+        why = "there are no more blocks" if cross else "at other borders a window trains blocks of both sides together"
+        remedy = "" if cross else ", or let gradients cross the borders (--distributed.crossing send_back)"
         raise InputError(
-            f"{len(times)} blocks can be divided among at most {len(pieces)} processes{reason}, not {stages}: cut the "
-            f"network into more blocks, use fewer processes for blocks{remedy}."
+            f"{len(times)} blocks cannot be divided{least}, and {stages} processes are to share them: {why}. Cut the "
+            f"network into more blocks, divide the batches (--parallel data={stages}){remedy}."
         )
     runs = placed([sum(times[block] for block in piece) for piece in pieces], stages, speeds)
     return tuple(range(pieces[run[0]].start, pieces[run[-1]].stop) for run in runs)

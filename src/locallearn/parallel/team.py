@@ -124,6 +124,27 @@ class Team:
             self._lasting.set(name, make())
         return self._lasting.get(name).decode()
 
+    def check_alike(self, what: str, value: str) -> None:
+        """Refuse processes that were started differently.
+
+        Args:
+            what: The setting, for the message.
+            value: What it is here.
+
+        Raises:
+            InputError: It is not the same in all.
+        """
+        if self.is_alone:
+            return
+        found: list[Any] = [None] * dist.get_world_size()
+        with self.watch.explained("settings were compared"):
+            dist.all_gather_object(found, value)
+        if different := [rank for rank, other in enumerate(found) if other != found[0]]:
+            raise InputError(
+                f"All processes must be started by the same command, but {what} is {found[0]} in process 0 and "
+                f"{found[different[0]]} in process {different[0]}."
+            )
+
     def gathered(self, value: Any) -> list[Any] | None:
         """Hand something to the leading process.
 
@@ -209,8 +230,11 @@ def joined(parallel: str | None, *, device: str, timeout: float) -> Iterator[Tea
     backend = "cpu:gloo,cuda:nccl" if accelerated else "gloo"
     dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=patience)
     with Watch(own, rank, world, timeout) as watch:
-        yield Team(rank, layout, watch, store)
-        dist.barrier()
+        team = Team(rank, layout, watch, store)
+        team.check_alike("--parallel", str(layout))
+        yield team
+        with watch.explained("the others were awaited at the end"):
+            dist.barrier()
     dist.destroy_process_group()
 
 

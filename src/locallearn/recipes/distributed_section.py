@@ -24,8 +24,6 @@ class DistributedSection(Section):
     """Batches under way between two processes with neighbouring blocks."""
     replay: Whole | None = None
     """Batches that processes keep to learn from again, so that none waits for another; none keeps all in step."""
-    replay_uses: Whole | None = None
-    """How often a kept batch may be learned from; none sets no limit."""
     transfer: Literal["own", "bf16"] = "own"
     """Type in which activations travel; bf16 halves the traffic of fp32 and rounds."""
     timeout: Positive = 600.0

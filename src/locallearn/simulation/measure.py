@@ -29,8 +29,9 @@ def measured(
 ) -> Workload:
     """Take steps and note what each window costs; windows are the workload's blocks, since workers share none.
 
-    Seconds are medians over the steps, scaled to add up to the median step; an accelerator is waited for at every border, so that what it would hide behind
-    launches counts. Steps of back-propagation through the same network take turns with them. Bytes are those that
+    Seconds are medians over the steps, scaled to add up to the median step; an accelerator is waited for at every
+    border, so that what it would hide behind launches counts. Steps of back-propagation through the same network
+    take turns with them. Bytes are those that
     autograd saves in one step, each storage once. Images travel with the outputs where later objectives read them; side
     outputs and targets are left out. Autocast is the caller's. The model trains while it is measured.
 

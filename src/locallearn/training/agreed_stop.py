@@ -55,7 +55,7 @@ class AgreedStop:
         Raises:
             Interrupted: All processes stop before this step.
         """
-        self._announce()
+        self.announced()
         if self._agreed() if self._trainer.is_first else self._trainer.stops():
             self._trainer.stop()
             raise Interrupted
@@ -70,14 +70,19 @@ class AgreedStop:
             self._trainer.stop()
             raise Interrupted
 
-    def _announce(self) -> None:
+    def announced(self) -> bool:
+        """Tell the others of a signal that came to this process.
+
+        Returns:
+            Whether one has come.
+        """
         if self._request.exit_code is not None and not self._told:
             self._told = True
             self._team.ask_to_stop(self._request.exit_code)
+        return self._told
 
     def _asked(self) -> bool:
-        self._announce()
-        return self._told or self._team.asked_to_stop() is not None
+        return self.announced() or self._team.asked_to_stop() is not None
 
     def _agreed(self) -> bool:
         asked = self._asked()

@@ -122,7 +122,8 @@ class Run:
         Raises:
             TrainingStopped: It could not be written, or the losses are no numbers and must not be kept.
         """
-        if self._saved_at == (self.epoch, self.batch):
+        # With replay, processes may stand at different steps; the leading one's counts.
+        if self.team.shared(lambda: self._saved_at == (self.epoch, self.batch)):
             return None
         self.team.together(self.guard.check)
         self.trainer.settle()
@@ -240,7 +241,8 @@ class Run:
         if batches is None or not due:
             return {self.score: None}
         metric = self.model.task.metric()
-        if self.team.any(self._interrupted_counting(batches, metric)):
+        interrupted = self._interrupted_counting(batches, metric)
+        if self.team.any(self.stop.announced() or interrupted):
             raise Interrupted
         counted = self.team.gathered(metric)
         if counted is None:

@@ -41,7 +41,7 @@ def own_state(trainer: Trainer, optimizer: optim.Optimizer, tally: EpochTally, *
     weights = {
         "network": _here(model.network),
         "objectives": _here(model.objectives),
-        "moments": {i: tree_map(whole, moments["state"][i]) for i in here if i in moments["state"]},
+        "moments": {i: tree_map(_on_host, moments["state"][i]) for i in here if i in moments["state"]},
         "groups": moments["param_groups"],
         "heard": trainer.heard(),
     }
@@ -149,7 +149,12 @@ def filled(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _here(module: nn.Module) -> dict[str, Tensor]:
-    return {name: whole(tensor) for name, tensor in module.state_dict().items() if not tensor.is_meta}
+    return {name: _on_host(tensor) for name, tensor in module.state_dict().items() if not tensor.is_meta}
+
+
+def _on_host(value: Any) -> Any:
+    # Processes have accelerators of their own, which those that gather must not fill.
+    return whole(value).cpu() if isinstance(value, Tensor) else value
 
 
 def _parameters(optimizer: optim.Optimizer) -> list[nn.Parameter]:

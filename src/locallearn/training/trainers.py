@@ -53,7 +53,7 @@ def trainer_of(model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tens
         return DataParallel(model, shard=section.shard, **common)
     times, speeds = _times_and_speeds(model, inputs, team)
     common |= {"crossing": section.crossing, "exchange_every": section.exchange_every, "queue": section.queue}
-    common |= {"replay": section.replay, "replay_uses": section.replay_uses}
+    common |= {"replay": section.replay}
     return BlockParallel(model, layout, times=times, speeds=speeds, transfer=TRANSFER[section.transfer], **common)
 
 
@@ -78,6 +78,12 @@ def check_together(recipe: Recipe, team: Team, device: torch.device) -> None:
         ),
         "training.step_in_backward steps parameters that are gathered at the time: leave it or shard off.": (
             recipe.distributed.shard and training.step_in_backward
+        ),
+        "With replay, processes with the same blocks would go out of step: leave it off, or divide blocks alone.": (
+            recipe.distributed.replay is not None and team.layout.replicas > 1
+        ),
+        "clip_norm and fp16 look at all gradients of a block, of which shard leaves parts here: leave one out.": (
+            recipe.distributed.shard and (training.clip_norm is not None or recipe.precision == "fp16")
         ),
         "training.capture replays a whole step, in which processes cannot wait for each other: leave it off.": (
             training.capture
