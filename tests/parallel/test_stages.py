@@ -75,7 +75,7 @@ def test_a_refusal_says_why_and_what_to_do():
     ):
         divided(alone(4), [1.0] * 4, 5, cross=True)
     with pytest.raises(
-        InputError, match=r"4 blocks cannot be divided, and .* window trains .* --distributed.crossing send_back"
+        InputError, match=r"4 blocks cannot be divided, and .* window trains .* .--distributed.crossing send_back"
     ):
         divided([Window(0, 4)], [1.0] * 4, 2, cross=False)
 
