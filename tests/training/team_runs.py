@@ -29,11 +29,16 @@ ALONE = Layout()
 
 
 def in_team(
-    layout: Layout, work: Callable[[Team], object], *, timeout: float = 20, order: Sequence[int] | None = None
+    layout: Layout,
+    work: Callable[[Team], object],
+    *,
+    timeout: float = 20,
+    order: Sequence[int] | None = None,
+    halts: int | None = None,
 ) -> list[str]:
     """How `work(team)` ended in every process, by rank: `"done"`, `"exit 143"`, an error's name and text, or `"gone"`.
 
-    Processes that are halted at the end, or hang, are killed; the others must have ended by themselves.
+    The process `halts`, which stops itself, is killed when the others have ended.
     """
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as name:
@@ -45,10 +50,10 @@ def in_team(
         for child in children.values():
             child.start()
         until = time.monotonic() + PATIENCE
-        for child in children.values():
-            while child.is_alive() and not _halted(child.pid) and time.monotonic() < until:
-                child.join(0.02)
-        hang = [rank for rank, child in children.items() if child.is_alive() and not _halted(child.pid)]
+        for rank, child in children.items():
+            if rank != halts:
+                child.join(max(until - time.monotonic(), 0))
+        hang = [rank for rank, child in children.items() if child.is_alive() and rank != halts]
         for child in children.values():
             child.kill()
             child.join()
@@ -66,7 +71,7 @@ def trained_by(layout: Layout, recipe, out: Path, *, prepare: Callable[[Team], o
             prepare(team)
         train(recipe, out, team=team, resume=options.get("resume", False))
 
-    return in_team(layout, work, timeout=options.get("timeout", 20), order=options.get("order"))
+    return in_team(layout, work, **{name: options[name] for name in ("timeout", "order", "halts") if name in options})
 
 
 def at_step(step: int, act: Callable[[], object]) -> None:
@@ -135,10 +140,3 @@ def _ending(rank: int, layout: Layout, folder: Path, work: Callable[[Team], obje
     except (InputError, TrainingStopped) as error:
         return f"{type(error).__name__}: {error}"
     return "done"
-
-
-def _halted(pid: int | None) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except OSError:
-        return False

@@ -240,7 +240,7 @@ def test_a_process_that_stands_still_is_named_with_its_block(tmp_path, layout, r
 
     started = time.monotonic()
     with impatient():
-        ends = trained_by(LAYOUTS[layout], made(), tmp_path / "run", prepare=halted, timeout=2)
+        ends = trained_by(LAYOUTS[layout], made(), tmp_path / "run", prepare=halted, timeout=2, halts=rank)
     assert ends[rank] == "gone"
     assert f"process {rank} ended, last seen in block" in ends[1 - rank], ends
     assert time.monotonic() - started < 15
