@@ -19,6 +19,7 @@ METHODS = {
     "dgl+man, statistics": ll.MAN(ll.DGL(), momentum=0.7, buffers="averaged"),
     "infopro+man": ll.MAN(ll.InfoPro(task_loss="cross_entropy", feature_dim=8), momentum=0.7),
     "mlaan": ll.MLAAN(ll.DGL(), momentum=0.7),
+    "mlaan, wide": ll.MLAAN(ll.DGL(), cascade=3, momentum=0.7),
     "infopro+mlaan": ll.MLAAN(ll.InfoPro(task_loss="cross_entropy", feature_dim=8), momentum=0.7),
 }
 COMPARING = ("predsim", "contrastive")

@@ -11,7 +11,7 @@ from parallel.processes import in_processes
 
 FIFTY = ("dgl", "predsim", "infopro", "auglocal", "dgl+man")
 """Trained for fifty steps; the others for a few."""
-ONE_WINDOW_SPANS_ALL = ("backprop", "mlaan", "infopro+mlaan")
+ONE_WINDOW_SPANS_ALL = ("backprop", "mlaan", "mlaan, wide", "infopro+mlaan")
 SINGLE = torch.float32
 
 

@@ -34,6 +34,10 @@ def grid(rank):
             parallel.local_backward(*batch, share=share)
             found[name, kind] = gradients(model)
             model.zero_grad()
+            if kind == "alike":
+                parallel.local_backward(*batch)
+                found[name, "no share given"] = gradients(model)
+                model.zero_grad()
             for average in (False, True):
                 parallel.local_backward(*batch, share=share / 2, average=average)
             found[name, kind, "accumulated"] = gradients(model)
@@ -86,7 +90,7 @@ def test_on_a_grid_gradients_are_those_of_the_joined_batch(on_a_grid, name):
         expected = gradients(model)
         for replica in (0, 1):
             column = [on_a_grid[replica], on_a_grid[2 + replica]]
-            for key in ((name, kind), (name, kind, "accumulated")):
+            for key in ((name, kind), (name, kind, "accumulated"), (name, "no share given")):
                 found = column[0][key] | column[1][key]
                 assert found.keys() == expected.keys() and not column[0][key].keys() & column[1][key].keys()
                 for each, gradient in expected.items():
