@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
@@ -34,12 +35,13 @@ def begun(
     children = [context.Process(target=_child, args=(rank, count, folder, work, args, apart)) for rank in range(count)]
     for child in children:
         child.start()
-    return lambda: _ended(children, folder, apart)
+    until = time.monotonic() + PATIENCE
+    return lambda: _ended(children, until, folder, apart)
 
 
-def _ended(children: list[Any], folder: Path, apart: bool) -> list[Any]:
+def _ended(children: list[Any], until: float, folder: Path, apart: bool) -> list[Any]:
     for child in children:
-        child.join(PATIENCE)
+        child.join(max(until - time.monotonic(), 0))
     alive = [child for child in children if child.is_alive()]
     for child in alive:
         child.kill()
