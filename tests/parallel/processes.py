@@ -32,7 +32,9 @@ def begun(
 ) -> Callable[[], list[Any]]:
     """Like `in_processes`, but what is returned waits for them when it is called."""
     context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_child, args=(rank, count, folder, work, args, apart)) for rank in range(count)]
+    # As daemons they end with this process, also where a test has failed before it waited for them.
+    given = [(rank, count, folder, work, args, apart) for rank in range(count)]
+    children = [context.Process(target=_child, args=each, daemon=True) for each in given]
     for child in children:
         child.start()
     until = time.monotonic() + PATIENCE
