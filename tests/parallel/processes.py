@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-PATIENCE = 60
+PATIENCE = 150
 
 
 def in_processes(count: int, folder: Path, work: Callable[..., Any], *args: Any, apart: bool = False) -> list[Any]:
