@@ -25,7 +25,7 @@ from torch.distributed.pipelining import schedules as pipelining_schedules
 import locallearn as ll
 from locallearn.networks import build
 from locallearn.planning.bytes_alive import BytesAlive, held_by
-from locallearn.training.trainers import block_seconds
+from locallearn.simulation.step_clock import block_seconds
 
 CLASSES = 10
 WARM_UP = 2

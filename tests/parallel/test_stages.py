@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from locallearn.abstract_method import Window
 from locallearn.errors import InputError
-from locallearn.parallel.stages import check_untied, divided, legal_borders, owned_names, release
+from locallearn.parallel.stages import check_untied, divided, divided_at, legal_borders, owned_names, release
 from parallel.cases import METHODS, model_of
 
 TIMES = [3.0, 1.0, 1.0, 2.0, 5.0, 1.0]
@@ -78,6 +78,16 @@ def test_a_refusal_says_why_and_what_to_do():
         InputError, match=r"4 blocks cannot be divided, and .* window trains .* .--distributed.crossing send_back"
     ):
         divided([Window(0, 4)], [1.0] * 4, 2, cross=False)
+
+
+def test_borders_that_are_given_hold():
+    assert divided_at([1, 4], alone(6), 6, cross=False) == (range(0, 1), range(1, 4), range(4, 6))
+    wide = [Window(0, 3), Window(3, 6)]
+    assert divided_at([3], wide, 6, cross=False) == (range(0, 3), range(3, 6))
+    assert divided_at([2], wide, 6, cross=True) == (range(0, 2), range(2, 6))
+    for borders in ([2], [0], [6], [3, 3], [3, 1]):
+        with pytest.raises(InputError, match=r"cannot be divided at .* out of \[3\]"):
+            divided_at(borders, wide, 6, cross=False)
 
 
 @pytest.mark.parametrize("name", ["dgl", "mlaan", "infopro+man"])

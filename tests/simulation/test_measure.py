@@ -11,8 +11,9 @@ import locallearn as ll
 from locallearn.benchmarking.bytes_saved import BytesSaved
 from locallearn.errors import InputError
 from locallearn.partitioning.balance import saved_bytes
-from locallearn.simulation import measure
+from locallearn.simulation import step_clock
 from locallearn.simulation.measure import measured
+from locallearn.simulation.step_clock import StepClock
 from small_networks import stack
 
 
@@ -31,7 +32,7 @@ def batch():
 def ticks(monkeypatch):
     """A clock on which every look takes one second."""
     counter = itertools.count()
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: float(next(counter)))
+    monkeypatch.setattr(step_clock.time, "perf_counter", lambda: float(next(counter)))
 
 
 def test_every_second_is_charged_to_what_is_going_on(ticks, batch):
@@ -49,14 +50,14 @@ def test_every_second_is_charged_to_what_is_going_on(ticks, batch):
 def test_medians_over_steps_without_the_first(monkeypatch, batch):
     taken = itertools.count()
 
-    def step(ledger, *_):
+    def step(clock, *_):
         turn = max(0, (next(taken) - 1) // 2)  # one step is for bytes, then two models take turns
         seconds = [90.0, 1.0, 7.0, 2.0][turn]
-        windows = range(len(ledger._model.windows))
+        windows = range(len(clock._model.windows))
         factors = {"forward": 1, "auxiliary": 2, "backward": 3 if len(windows) > 1 else 12, "update": 4}
         return {(kind, index): factor * seconds for kind, factor in factors.items() for index in windows}
 
-    monkeypatch.setattr(measure._Ledger, "step", step)
+    monkeypatch.setattr(StepClock, "step", step)
     found = measured(model(), *batch, repeats=3)
     assert {(block.forward, block.auxiliary, block.backward) for block in found.blocks} == {(2, 4, 6)}
     assert found.end_to_end_backward == 24 / (3 * 6)

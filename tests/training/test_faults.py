@@ -65,19 +65,21 @@ def codes(printed):
 
 def stopped_and_resumed(start, parallel, out, chance, seconds, flags=SHORT):
     """Send SIGTERM to torchrun, once the processes train, at random moments until the run is through; how many hit."""
-    hits = 0
+    hits, trained = 0, False
     while True:
         run = start(out, parallel, flags=flags)
-        run.begun()
-        time.sleep(chance.uniform(0, 0.7 * seconds))
+        if not trained:
+            run.begun()
+            time.sleep(chance.uniform(0, 0.7 * seconds))
         sent = time.monotonic()
-        if run.process.poll() is None:
+        if not trained and run.process.poll() is None:
             run.signal(signal.SIGTERM)
         if run.end() == 0:
             return hits
         assert time.monotonic() - sent < 30, run.printed
         assert newest(out) is not None, run.printed
-        if not run.is_trained:  # afterwards there is nothing left to save
+        trained = run.is_trained  # afterwards there is nothing left to save
+        if not trained:
             assert "Stopped by a signal at step" in run.printed, run.printed
             hits += 1
             print(f"{parallel}: {newest(out)}", flush=True)

@@ -19,7 +19,7 @@ from locallearn.errors import InputError
 from locallearn.parallel.layout import Layout
 from locallearn.parallel.team import Team, joined
 from locallearn.parallel.watch import Watch
-from locallearn.training import checkpoint, train
+from locallearn.training import checkpoint, train, trainers
 from locallearn.training import run as run_module
 from locallearn.training.loss_guard import LossGuard
 from locallearn.training.trainers import check_together
@@ -35,6 +35,7 @@ VARIANTS = {
     "accumulating": {"training": {"accumulate": 3}},
     "validated": {"dataset": {"validation": 0.2}},
     "dgl+man": {"method": {"name": "dgl+man"}},
+    "sharded": {"method": {"name": "dgl+man"}, "distributed": {"shard": True}},
     "exchanging": {"method": {"name": "dgl+man"}, "distributed": {"exchange_every": 3}},
     "plain": {"network": "without_statistics", "method": {"name": "training.tiny_runs:LinearHeads"}},
 }
@@ -131,6 +132,7 @@ def test_every_test_image_counts_once(tmp_path, layout, batch_size):
         ("data", "drawing"),
         ("data", "accumulating"),
         ("data", "validated"),
+        ("data", "sharded"),
         ("blocks", "accumulating"),
         ("blocks", "validated"),
         ("blocks", "dgl+man"),
@@ -145,6 +147,27 @@ def test_a_stopped_run_resumes_in_the_same_layout_to_the_same_bits(straight, tmp
     assert step <= stopped_at(out) <= step + 1
     assert trained_by(LAYOUTS[layout], made(name), out, resume=True) == ["done"] * 2
     assert_same(out, straight(layout, name))
+
+
+def test_a_resumed_run_divides_its_blocks_where_it_did(tmp_path):
+    # Where a block draws, what it draws depends on the process that it is in.
+    network = {"name": "training.tiny_runs:drawing_thrice"}
+    drawing = made(network=network, method=VARIANTS["plain"]["method"], partition={"num_blocks": 3})
+
+    def timed(*seconds, until=None):
+        def prepare(team):
+            trainers.block_seconds = lambda model, inputs: [*seconds]
+            if until:
+                at_step(until, terminated)
+
+        return prepare
+
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert trained_by(BLOCKS, drawing, whole, prepare=timed(1.0, 1.0, 9.0)) == ["done"] * 2
+    assert trained_by(BLOCKS, drawing, out, prepare=timed(1.0, 1.0, 9.0, until=11)) == ["exit 143"] * 2
+    assert trained_by(BLOCKS, drawing, out, prepare=timed(9.0, 1.0, 1.0), resume=True) == ["done"] * 2
+    assert state_of(out)["layout"]["borders"] == [2]
+    assert_same(out, whole)
 
 
 @pytest.mark.parametrize("layout", ["data", "blocks"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 import torch
@@ -30,6 +31,7 @@ from locallearn.parallel.stages import (
     check_independent,
     check_untied,
     divided,
+    divided_at,
     followed_names,
     named_tensors,
     owned_names,
@@ -58,6 +60,7 @@ class BlockParallel:
         layout: How processes share blocks and batches; None divides the blocks among all.
         times: Of each block with its objectives, in any unit, to balance by; each block counts 1 if None.
         speeds: How fast each stage's device is; all alike if None.
+        borders: Where to divide the blocks instead, as the first block of every stage but the first.
         crossing: What to do about windows whose blocks are in several processes: `"refuse"` them, or `"send_back"`
             their gradients, so that a process waits for those behind it in every step.
         exchange_every: Steps after which copies are told of the parameters they follow; in between they follow what
@@ -97,6 +100,7 @@ class BlockParallel:
         *,
         times: Sequence[float] | None = None,
         speeds: Sequence[float] | None = None,
+        borders: Sequence[int] | None = None,
         crossing: Literal["refuse", "send_back"] = "refuse",
         exchange_every: int = 1,
         queue: int = 2,
@@ -113,10 +117,13 @@ class BlockParallel:
         self.model = model
         self.layout = layout or Layout(world, 1)
         self.watch = watch or Watch(None, rank, world, timeout)
-        _check(self.layout, world, queue, exchange_every)
+        _check(self.layout, world, queue, exchange_every, borders)
         count = len(model.partition.blocks)
         cross = crossing == "send_back"
-        self.stages = divided(model.windows, times or [1.0] * count, self.layout.blocks, cross=cross, speeds=speeds)
+        if borders is None:
+            self.stages = divided(model.windows, times or [1.0] * count, self.layout.blocks, cross=cross, speeds=speeds)
+        else:
+            self.stages = divided_at(borders, model.windows, count, cross=cross)
         check_untied(model, self.stages)
         if replay is not None:
             check_independent(model, self.stages)
@@ -128,10 +135,11 @@ class BlockParallel:
         self._told = False
         self.targets: Any = None
         same_values(model, None, self.watch)
-        model.cut_at([blocks.start for blocks in self.stages[1:]])
+        self.borders = tuple(blocks.start for blocks in self.stages[1:])
+        model.cut_at(self.borders)
         self._segments = [s for s in model.segments if self.blocks.start <= s.start < self.blocks.stop]
         column = [self.layout.rank(stage, replica) for stage in range(self.layout.blocks)]
-        forward, backward = pipelines(self.layout, replica)
+        forward, backward = pipelines(self.layout, replica, timedelta(seconds=self.watch.timeout))
         self._before = column[self.stage - 1] if self.stage else None
         self._behind = column[self.stage + 1] if self.stage + 1 < self.layout.blocks else None
         self._backward = backward
@@ -144,7 +152,7 @@ class BlockParallel:
         if self._before is not None:
             options: dict[str, Any] = {"device": device, "arrived": arrived} | depth
             self._receiver = receiver(self._before, forward, replay=replay, replay_uses=replay_uses, **options)
-        self._replicas = replicas = replicas_of(self.layout, self.stage)
+        self._replicas = replicas = replicas_of(self.layout, self.stage, timedelta(seconds=self.watch.timeout))
         self.averaging = AveragedGradients(model, replicas, self.watch) if replicas is not None else None
         self._gathering = Gathering(replicas, self.watch) if gather and replicas is not None else None
         model.gather = self._gathering
@@ -223,7 +231,7 @@ class BlockParallel:
             The network's output and the targets in the last process; None in the others.
         """
         if self._receiver is not None:
-            state, _, targets = _unpacked(self._receiver.take())
+            state, _, targets = _batch_in(self._receiver.take())
         else:
             state = cast(Tensor, inputs)
         for index in self.blocks:
@@ -308,7 +316,7 @@ class BlockParallel:
                     f"{self.blocks.stop - 1}, gets them from it: call local_backward() without a batch here."
                 )
             assert self._receiver is not None
-            return _unpacked(self._receiver.take_batch())
+            return _batch_in(self._receiver.take_batch())
         if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
             raise InputError(
                 "The first process needs inputs and targets as tensors; for detectors, which take lists, divide the "
@@ -366,8 +374,11 @@ class BlockParallel:
         return SourceExchange(own, self._heard, plan, self._backward, every=every, watch=self.watch)
 
 
-def _check(layout: Layout, world: int, queue: int, every: int) -> None:
+def _check(layout: Layout, world: int, queue: int, every: int, borders: Sequence[int] | None) -> None:
     problems = {
+        f"The layout {layout} has {layout.blocks - 1} borders, and borders= names {len(borders or ())}.": (
+            borders is not None and len(borders) != layout.blocks - 1
+        ),
         f"The layout {layout} is for {layout.processes} processes, and there are {world}.": layout.processes != world,
         f"queue must be at least 1, not {queue}.": queue < 1,
         f"exchange_every must be at least 1, not {every}.": every < 1,
@@ -380,7 +391,7 @@ def _objective(model: LocalModel, index: int) -> LocalObjective:
     return cast(LocalObjective, model.objectives[index])
 
 
-def _unpacked(message: Message) -> tuple[State, Tensor | None, Any]:
+def _batch_in(message: Message) -> tuple[State, Tensor | None, Any]:
     """State, inputs and targets."""
     if message.last:
         raise TrainingStopped("The process before this one sends no more batches: it was closed or stopped.")

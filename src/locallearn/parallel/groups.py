@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import cast
 
 import torch.distributed as dist
@@ -9,27 +10,29 @@ import torch.distributed as dist
 from locallearn.parallel.layout import Layout
 
 
-def pipelines(layout: Layout, replica: int) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
+def pipelines(layout: Layout, replica: int, timeout: timedelta) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
     """The stages of a part of the batch.
 
     Args:
         layout: How processes share blocks and batches.
         replica: The part.
+        timeout: How long one waits for another.
 
     Returns:
         One group for what goes forward, and one for what goes back.
     """
     columns = [[layout.rank(stage, r) for stage in range(layout.blocks)] for r in range(layout.replicas)]
-    made = [(dist.new_group(ranks), dist.new_group(ranks)) for ranks in columns]
+    made = [(dist.new_group(ranks, timeout), dist.new_group(ranks, timeout)) for ranks in columns]
     return cast(tuple[dist.ProcessGroup, dist.ProcessGroup], made[replica])
 
 
-def replicas_of(layout: Layout, stage: int) -> dist.ProcessGroup | None:
+def replicas_of(layout: Layout, stage: int, timeout: timedelta) -> dist.ProcessGroup | None:
     """The processes with the same blocks.
 
     Args:
         layout: How processes share blocks and batches.
         stage: Group of blocks.
+        timeout: How long one waits for another.
 
     Returns:
         Their group; None if there is one alone.
@@ -37,4 +40,4 @@ def replicas_of(layout: Layout, stage: int) -> dist.ProcessGroup | None:
     if layout.replicas == 1:
         return None
     rows = [[layout.rank(s, replica) for replica in range(layout.replicas)] for s in range(layout.blocks)]
-    return cast(dist.ProcessGroup, [dist.new_group(ranks) for ranks in rows][stage])
+    return cast(dist.ProcessGroup, [dist.new_group(ranks, timeout) for ranks in rows][stage])

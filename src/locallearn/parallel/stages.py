@@ -56,6 +56,27 @@ def divided(
     return tuple(range(pieces[run[0]].start, pieces[run[-1]].stop) for run in runs)
 
 
+def divided_at(borders: Sequence[int], windows: Sequence[Window], blocks: int, *, cross: bool) -> tuple[range, ...]:
+    """Divide blocks where somebody says.
+
+    Args:
+        borders: The block behind each border, in order.
+        windows: The method's.
+        blocks: How many there are.
+        cross: Whether a window may have blocks of several stages.
+
+    Returns:
+        The blocks of each stage.
+
+    Raises:
+        InputError: A border is not between blocks or stands in a window, or they are not in order.
+    """
+    legal = legal_borders(windows, blocks, cross=cross)
+    if [*borders] != sorted({*borders} & {*legal}):
+        raise InputError(f"Blocks cannot be divided at {[*borders]}: borders must be in order and out of {legal}.")
+    return tuple(range(start, stop) for start, stop in pairwise([0, *borders, blocks]))
+
+
 def legal_borders(windows: Sequence[Window], blocks: int, *, cross: bool) -> list[int]:
     """Where the chain of blocks may be divided.
 

@@ -96,9 +96,7 @@ class Team:
         if self.is_alone:
             return work()
         kind, found = _attempt(work)
-        failures: list[Any] = [None] * self.layout.processes
-        with self.watch.explained("processes waited for each other"):
-            dist.all_gather_object(failures, None if kind == "found" else (kind, str(found)))
+        failures = self.exchanged(None if kind == "found" else (kind, str(found)), "processes waited for each other")
         if any(failures):
             _raise_first(failures)
         return found
@@ -134,16 +132,32 @@ class Team:
         Raises:
             InputError: It is not the same in all.
         """
-        if self.is_alone:
-            return
-        found: list[Any] = [None] * dist.get_world_size()
-        with self.watch.explained("settings were compared"):
-            dist.all_gather_object(found, value)
+        found = self.exchanged(value, "settings were compared")
         if different := [rank for rank, other in enumerate(found) if other != found[0]]:
             raise InputError(
                 f"All processes must be started by the same command, but {what} is {found[0]} in process 0 and "
                 f"{found[different[0]]} in process {different[0]}."
             )
+
+    def exchanged(self, value: Any, meanwhile: str) -> list[Any]:
+        """Tell all processes something.
+
+        Args:
+            value: Plain data.
+            meanwhile: What is going on, for the message if a process does not answer.
+
+        Returns:
+            Everybody's, by rank.
+
+        Raises:
+            TrainingStopped: A process has ended, or does not answer in time.
+        """
+        if self.is_alone:
+            return [value]
+        found: list[Any] = [None] * self.layout.processes
+        with self.watch.explained(meanwhile):
+            dist.all_gather_object(found, value)
+        return found
 
     def gathered(self, value: Any) -> list[Any] | None:
         """Hand something to the leading process.
@@ -156,10 +170,13 @@ class Team:
         """
         if self.is_alone:
             return [value]
-        found: list[Any] | None = [None] * self.layout.processes if self.leads else None
+        host = torch.device("cpu")
         with self.watch.explained("results were gathered"):
-            dist.gather_object(value, found, 0)
-        return found
+            # One after another, each as long as it is: gather_object makes all as long as the longest.
+            if not self.leads:
+                dist.send_object_list([value], 0, device=host)
+                return None
+            return [value, *(_received(rank, host) for rank in range(1, self.layout.processes))]
 
     def any(self, flag: bool) -> bool:
         """Whether something is so in one process at least.
@@ -236,6 +253,12 @@ def joined(parallel: str | None, *, device: str, timeout: float) -> Iterator[Tea
         with watch.explained("the others were awaited at the end"):
             dist.barrier()
     dist.destroy_process_group()
+
+
+def _received(rank: int, device: torch.device) -> Any:
+    found: list[Any] = [None]
+    dist.recv_object_list(found, rank, device=device)
+    return found[0]
 
 
 def _restarts() -> int:

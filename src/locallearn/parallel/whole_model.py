@@ -24,6 +24,8 @@ class WholeModel:
 
     is_first = True
     """Whether this process reads the batches."""
+    borders: tuple[int, ...] = ()
+    """Where blocks are divided among processes, as the first block behind each border."""
     stopped = False
     """Whether another process said that no batches follow."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -11,17 +9,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, optim
-from typing_extensions import override
 
-from locallearn.engine.step_listener import StepListener
 from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
 from locallearn.methods import Backprop
 from locallearn.objective import LocalObjective
+from locallearn.simulation.step_clock import Key, StepClock, median_step
 from locallearn.simulation.workload import BlockCost, Workload
-
-Key = tuple[str, int]
-"""What is going on, and in which window."""
 
 
 def measured(
@@ -29,11 +23,10 @@ def measured(
 ) -> Workload:
     """Take steps and note what each window costs; windows are the workload's blocks, since workers share none.
 
-    Seconds are medians over the steps, scaled to add up to the median step; an accelerator is waited for at every
-    border, so that what it would hide behind launches counts. Steps of back-propagation through the same network
-    take turns with them. Bytes are those that
-    autograd saves in one step, each storage once. Images travel with the outputs where later objectives read them; side
-    outputs and targets are left out. Autocast is the caller's. The model trains while it is measured.
+    Seconds are those of the `median_step`; an accelerator is waited for at every border, so that what it would hide
+    behind launches counts. Steps of back-propagation through the same network take turns with them. Bytes are those
+    that autograd saves in one step, each storage once. Images travel with the outputs where later objectives read them;
+    side outputs and targets are left out. Autocast is the caller's. The model trains while it is measured.
 
     Args:
         model: The model, in training mode.
@@ -58,71 +51,27 @@ def measured(
     plain = LocalModel(
         model.partition, Backprop(), model.task, normalization=model.normalization, execution=model.execution
     )
-    local, whole = _Ledger(model), _Ledger(plain)
+    local, whole = StepClock(model), StepClock(plain)
     counted = _SavedBytes(local, model)
     with torch.autograd.graph.saved_tensors_hooks(counted.note, lambda tensor: tensor):
         local.step(inputs, targets, optimizer)
-    turns = [(local.step(inputs, targets, optimizer), whole.step(inputs, targets, None)) for _ in range(repeats + 1)]
-    seconds = _medians(turn[0] for turn in turns[1:])
-    end_to_end = _medians(turn[1] for turn in turns[1:])["backward", 0]
+    turns = [(local.step(inputs, targets, optimizer), whole.step(inputs, targets)) for _ in range(repeats + 1)]
+    seconds = median_step(turn[0] for turn in turns[1:])
+    end_to_end = median_step(turn[1] for turn in turns[1:])["backward", 0]
     entered, _ = model.task.enter(model.network, inputs, targets)
     blocks = [_cost(model, index, seconds, counted.bytes, entered) for index in range(len(model.windows))]
     backward = sum(seconds["backward", index] for index in range(len(model.windows)))
     return Workload(tuple(blocks), len(inputs), end_to_end_backward=end_to_end / backward if backward else 1.0)
 
 
-class _Ledger(StepListener):
-    """Takes steps of a model and charges each second to what is going on."""
+class _SavedBytes:
+    """Sizes of what autograd saves, by what is going on in a step, blocks joined to windows; parameters apart."""
 
-    def __init__(self, model: LocalModel) -> None:
-        self._model = model
-        self._device = next(model.parameters()).device
+    def __init__(self, clock: StepClock, model: LocalModel) -> None:
+        self._clock = clock
         self._window_of = [
             index for index, window in enumerate(model.windows) for _ in range(window.start, window.stop)
         ]
-        self._seconds: dict[Key, float] = {}
-        self._since = 0.0
-        self.now: Key = ("forward", 0)
-
-    def step(self, inputs: Any, targets: Any, optimizer: optim.Optimizer | None) -> dict[Key, float]:
-        """Seconds of one step."""
-        self._seconds, self.now = defaultdict(float), ("forward", 0)
-        self._begin(self.now)
-        self._seconds.clear()
-        self._model.local_backward(inputs, targets, listener=self)
-        self._begin(("update", 0))
-        if optimizer is not None:
-            optimizer.step()
-            self._model.after_step()
-        self._model.zero_grad(set_to_none=True)
-        self._begin(("update", 0))
-        return self._seconds
-
-    def _begin(self, key: Key) -> None:
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
-        moment = time.perf_counter()
-        self._seconds[self.now] += moment - self._since
-        self._since, self.now = moment, key
-
-    @override
-    def before_block(self, index: int) -> None:
-        self._begin(("forward", self._window_of[index]))
-
-    @override
-    def before_objective(self, index: int) -> None:
-        self._begin(("auxiliary", index))
-
-    @override
-    def before_backward(self, index: int) -> None:
-        self._begin(("backward", index))
-
-
-class _SavedBytes:
-    """Sizes of what autograd saves, by what is going on in a ledger's step; parameters apart."""
-
-    def __init__(self, ledger: _Ledger, model: LocalModel) -> None:
-        self._ledger = ledger
         self._known = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         self._sizes: dict[Key, dict[int, int]] = defaultdict(dict)
 
@@ -130,7 +79,9 @@ class _SavedBytes:
         """A hook for what is saved."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._known:
-            self._sizes[self._ledger.now].setdefault(storage._cdata, storage.nbytes())
+            kind, index = self._clock.now
+            key = (kind, self._window_of[index] if kind == "forward" else index)
+            self._sizes[key].setdefault(storage._cdata, storage.nbytes())
         return tensor
 
     @property
@@ -158,7 +109,7 @@ def _cost(
     sources = {follow.source for follow in objective.follows()}
     named = {**dict(model.network.named_parameters()), **dict(model.network.named_buffers())}
     return BlockCost(
-        forward=seconds["forward", index],
+        forward=sum(seconds["forward", block] for block in range(window.start, window.stop)),
         backward=seconds["backward", index],
         auxiliary=seconds["auxiliary", index],
         output_bytes=torch.Size((len(entered), *shape)).numel() * itemsize
@@ -170,14 +121,6 @@ def _cost(
         auxiliary_parameter_bytes=_size(auxiliary),
         followed_bytes=_size(named[name] for name in sources),
     )
-
-
-def _medians(steps: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
-    found = list(steps)
-    medians = {key: statistics.median(step[key] for step in found) for key in found[0]}
-    # What disturbs one short piece or another in every step is in no piece's median; together they last a step.
-    lasting = statistics.median(sum(step.values()) for step in found) / (sum(medians.values()) or 1.0)
-    return {key: median * lasting for key, median in medians.items()}
 
 
 def _size(tensors: Iterable[Tensor]) -> int:

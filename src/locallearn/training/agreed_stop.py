@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 TERMINATED = 143
 
 
-def _readers(layout: Layout) -> dist.ProcessGroup | None:
+def _readers(layout: Layout, timeout: timedelta) -> dist.ProcessGroup | None:
     """The group of processes that read batches; None if there is one alone. All processes must ask for it."""
     if layout.replicas == 1:
         return None
-    return cast(dist.ProcessGroup, dist.new_group([layout.rank(0, replica) for replica in range(layout.replicas)]))
+    ranks = [layout.rank(0, replica) for replica in range(layout.replicas)]
+    return cast(dist.ProcessGroup, dist.new_group(ranks, timeout))
 
 
 class AgreedStop:
@@ -42,7 +44,7 @@ class AgreedStop:
         self._request, self._team, self._trainer = request, team, trainer
         self._told = False
         self._sum: tuple[dist.Work, torch.Tensor] | None = None
-        self._group = _readers(team.layout)
+        self._group = _readers(team.layout, timedelta(seconds=team.watch.timeout))
 
     @property
     def exit_code(self) -> int:

@@ -82,6 +82,22 @@ def load(checkpoint: Path) -> dict[str, Any]:
     return {path.stem: _read_part(path) for path in sorted(checkpoint.glob("*.pt"))}
 
 
+def load_part(checkpoint: Path, name: str) -> Any:
+    """Read one file of a checkpoint that was found sound.
+
+    Args:
+        checkpoint: A checkpoint's folder.
+        name: The part's.
+
+    Returns:
+        The part, tensors on the CPU.
+
+    Raises:
+        InputError: It holds anything but plain data and tensors.
+    """
+    return _read_part(checkpoint / f"{name}.pt")
+
+
 def damage(checkpoint: Path) -> list[str]:
     """Compare a checkpoint with its manifest.
 

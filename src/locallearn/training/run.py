@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ class Run:
         progress: Told of every step and epoch.
         request: Signals to stop, which are answered before every step and every batch of an evaluation.
         team: The processes that train together.
+        borders: Where a run that goes on had its blocks divided among as many processes.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Run:
         progress: Progress,
         request: StopRequest,
         team: Team,
+        borders: Sequence[int] | None = None,
     ) -> None:
         self.recipe, self.parts, self.folder, self.progress, self.team = recipe, parts, folder, progress, team
         self.model = parts.model
         self.share = Part(team.replica, team.layout.replicas)
-        self.trainer = trainer_of(self.model, recipe, team, self._blank_inputs)
+        self.trainer = trainer_of(self.model, recipe, team, self._blank_inputs, borders)
         self.stop = AgreedStop(request, team, self.trainer)
         self.optimizer = build(self.model.parameter_groups(), recipe.training)
         self.stepping = OptimizerStep(self.trainer, self.optimizer, recipe, parts.device)

@@ -72,7 +72,7 @@ def joined_state(states: Sequence[Mapping[str, Any]], trainer: Trainer, layout: 
             for replica in range(layout.replicas)
         ],
         "random": [state["random"] for state in states],
-        "layout": {"blocks": layout.blocks, "data": layout.replicas},
+        "layout": {"blocks": layout.blocks, "data": layout.replicas, "borders": list(trainer.borders)},
     }
 
 
@@ -120,7 +120,7 @@ def restore_shares(
     if len(tallies) != team.layout.replicas:
         tallies = [_merged(tallies), *[_merged([])] * (team.layout.replicas - 1)]
     tally.absorb(tallies[team.replica], only=trainer.windows)
-    if state["layout"] == {"blocks": team.layout.blocks, "data": team.layout.replicas}:
+    if (state["layout"]["blocks"], state["layout"]["data"]) == (team.layout.blocks, team.layout.replicas):
         random_state.restore(randoms[team.rank])
     elif team.rank == 0:
         random_state.restore(randoms[0])

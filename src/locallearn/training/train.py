@@ -71,14 +71,18 @@ def train(
     progress = (team.leads and progress) or Silent()
     with StopRequest(patient=not team.is_alone) as stop, deterministic(recipe.deterministic):
         seed_everything(recipe.seed)
-        restored = team.shared(lambda: resume and bool(checkpoint.names(folder.checkpoints)))
-        parts = _assembled(without_weights(recipe) if restored else recipe, team)
+        newest = team.shared(lambda: checkpoint.latest(folder.checkpoints, fall_back=fall_back) if resume else None)
+        parts = _assembled(without_weights(recipe) if newest else recipe, team)
         with closed_after(parts.train, parts.validation, parts.test):
-            run = Run(recipe, parts, folder, progress, stop, team)
+            run = Run(recipe, parts, folder, progress, stop, team, _borders(newest, team))
             if team.rank:
                 seed_everything(key_seed(recipe.seed, team.rank))
             team.shared(lambda: folder.open(recipe))
-            _stand(run, folder, resume=resume, fall_back=fall_back)
+            team.shared(lambda: _cleaned(folder, newest))
+            if newest is not None:
+                run.restore(newest)
+            elif resume:
+                progress.note(f"{folder.checkpoints} holds no checkpoint; the run begins again.")
             _train(run, folder, progress)
             network = run.whole_network()
             run.trainer.close()
@@ -114,22 +118,17 @@ def _assembled(recipe: Recipe, team: Team) -> Assembly:
     return team.together(lambda: assemble(recipe, share=Part(team.replica, team.layout.replicas)))
 
 
-def _stand(run: Run, folder: RunFolder, *, resume: bool, fall_back: bool) -> None:
-    # Begin at the beginning, or where the newest checkpoint stands.
-    newest = run.team.shared(lambda: _newest(folder, resume=resume, fall_back=fall_back))
-    if newest is not None:
-        run.restore(newest)
-    elif resume:
-        run.progress.note(f"{folder.checkpoints} holds no checkpoint; the run begins again.")
+def _borders(newest: Path | None, team: Team) -> list[int] | None:
+    # Draws inside blocks belong to a process, so its blocks stay the same where there are as many processes.
+    layout = team.shared(lambda: newest and checkpoint.load_part(newest, "layout"))
+    return layout.get("borders") if layout and layout["blocks"] == team.layout.blocks else None
 
 
-def _newest(folder: RunFolder, *, resume: bool, fall_back: bool) -> Path | None:
+def _cleaned(folder: RunFolder, newest: Path | None) -> None:
     checkpoint.clean(folder.checkpoints)
-    newest = checkpoint.latest(folder.checkpoints, fall_back=fall_back) if resume else None
     if newest is None:
         folder.metrics.truncate(0)
         folder.timings.truncate(0)
-    return newest
 
 
 def _train(run: Run, folder: RunFolder, progress: Progress) -> None:

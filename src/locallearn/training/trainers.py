@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
-from typing_extensions import override
 
-from locallearn.engine.step_listener import StepListener
 from locallearn.errors import InputError, listed
 from locallearn.parallel.block_parallel import BlockParallel
 from locallearn.parallel.data_parallel import DataParallel
 from locallearn.parallel.whole_model import WholeModel
+from locallearn.precision import precision_context
+from locallearn.simulation.step_clock import block_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from locallearn.local_model import LocalModel
     from locallearn.parallel.team import Team
     from locallearn.recipes.recipe import Recipe
     from locallearn.training.optimizer_step import Trainer
 
 TRANSFER = {"own": None, "bf16": torch.bfloat16}
-REPEATS = 3
 
 
-def trainer_of(model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tensor) -> Trainer:
+def trainer_of(
+    model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tensor, borders: Sequence[int] | None = None
+) -> Trainer:
     """What computes the gradients of a run.
 
     Args:
@@ -35,6 +35,7 @@ def trainer_of(model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tens
         recipe: How processes work together.
         team: The processes.
         inputs: As large as this process's part of a batch, to time blocks with; its values do not matter.
+        borders: Where a run that goes on had its blocks divided among as many processes; None times them.
 
     Returns:
         The model alone, or divided by batches or by blocks.
@@ -51,10 +52,12 @@ def trainer_of(model: LocalModel, recipe: Recipe, team: Team, inputs: torch.Tens
     common: dict[str, Any] = {"gather": section.gather, "timeout": section.timeout, "watch": team.watch}
     if layout.blocks == 1:
         return DataParallel(model, shard=section.shard, **common)
-    times, speeds = _times_and_speeds(model, inputs, team)
+    if borders is None:
+        times, speeds = _times_and_speeds(model, inputs, recipe, team)
+        common |= {"times": times, "speeds": speeds}
     common |= {"crossing": section.crossing, "exchange_every": section.exchange_every, "queue": section.queue}
     common |= {"replay": section.replay}
-    return BlockParallel(model, layout, times=times, speeds=speeds, transfer=TRANSFER[section.transfer], **common)
+    return BlockParallel(model, layout, borders=borders, transfer=TRANSFER[section.transfer], **common)
 
 
 def check_together(recipe: Recipe, team: Team, device: torch.device) -> None:
@@ -102,63 +105,12 @@ def check_together(recipe: Recipe, team: Team, device: torch.device) -> None:
         raise InputError(listed(found))
 
 
-class _Stopwatch(StepListener):
-    """Adds up, block by block, the seconds of steps."""
-
-    def __init__(self, model: LocalModel, device: torch.device) -> None:
-        self.seconds: dict[int, float] = defaultdict(float)
-        self._ends = [window.stop - 1 for window in model.windows]
-        self._device = device
-        self._block: int | None = None
-        self._since = 0.0
-
-    @override
-    def before_block(self, index: int) -> None:
-        self._turn(index)
-
-    @override
-    def before_objective(self, index: int) -> None:
-        self._turn(self._ends[index])
-
-    @override
-    def after_window(self, index: int) -> None:
-        self._turn(self._ends[index])
-
-    def _turn(self, block: int) -> None:
-        if self._device.type != "cpu":
-            torch.accelerator.synchronize(self._device)
-        now = time.perf_counter()
-        if self._block is not None:
-            self.seconds[self._block] += now - self._since
-        self._block, self._since = block, now
-
-
-def _times_and_speeds(model: LocalModel, inputs: torch.Tensor, team: Team) -> tuple[list[float], list[float]]:
+def _times_and_speeds(
+    model: LocalModel, inputs: torch.Tensor, recipe: Recipe, team: Team
+) -> tuple[list[float], list[float]]:
     """Seconds of each block where the first process runs it, and how fast each stage's device is beside that one."""
-    found: list[Any] = [None] * team.layout.processes
-    dist.all_gather_object(found, block_seconds(model, inputs))
+    with precision_context(recipe.precision, inputs.device):
+        own = block_seconds(model, inputs)
+    found = team.exchanged(own, "blocks were timed")
     totals = [sum(found[team.layout.rank(stage, 0)]) for stage in range(team.layout.blocks)]
     return found[0], [totals[0] / total for total in totals]
-
-
-def block_seconds(model: LocalModel, inputs: torch.Tensor) -> list[float]:
-    """How long each block takes in a step with its objectives; the model is afterwards as it was.
-
-    Args:
-        model: In training mode.
-        inputs: A batch.
-
-    Returns:
-        Seconds of each block.
-    """
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    stopwatch = _Stopwatch(model, inputs.device)
-    with torch.random.fork_rng():
-        for turn in range(REPEATS + 1):
-            if turn == 1:
-                stopwatch = _Stopwatch(model, inputs.device)
-            model.local_backward(inputs, model.task.blank_targets(inputs), listener=stopwatch)
-            model.zero_grad(set_to_none=True)
-            model.averages.forget()
-    model.load_state_dict(before)
-    return [stopwatch.seconds[block] / REPEATS for block in range(len(model.partition.blocks))]
