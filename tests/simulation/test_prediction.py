@@ -38,15 +38,15 @@ def test_equal_blocks_without_transfers_by_hand():
 
 def test_memory_by_hand():
     local = predicted(WORKLOAD, [LocalLearning(queue=3)], 4, stages=4, state_copies=3)
-    assert local.bytes_per_worker == (24 + 88, *[24 + 88 + 30] * 3)
+    assert local.bytes_per_worker == (24 + 88 + 30, *[24 + 88 + 60] * 2, 24 + 88 + 30)
     gpipe = predicted(WORKLOAD, [GPipe(8)], 4, stages=4)
     assert gpipe.bytes_per_worker == (24 + 160, 24 + 160, 24 + 160, 24 + 168)
     alive = predicted(WORKLOAD, [OneForwardOneBackward(8)], 4, stages=4)
     assert alive.bytes_per_worker == (24 + 80, 24 + 60, 24 + 40, 24 + 21)
     narrowing = Workload(tuple(BlockCost(1, 2, 0, 40 >> place, 0, 0) for place in range(4)), 128)
-    assert predicted(narrowing, [LocalLearning(queue=1)], 4, stages=4).bytes_per_worker == (0, 40, 20, 10)
+    assert predicted(narrowing, [LocalLearning(queue=1)], 4, stages=4).bytes_per_worker == (40, 60, 30, 10)
     shared = predicted(WORKLOAD, [LocalLearning(queue=3)], 8, stages=4)
-    assert shared.replicas == 2 and shared.bytes_per_worker == (24 + 44, *[24 + 44 + 15] * 3)
+    assert shared.replicas == 2 and shared.bytes_per_worker == (24 + 44 + 15, *[24 + 44 + 30] * 2, 24 + 44 + 15)
 
 
 def test_1f1b_is_as_fast_as_gpipe_and_holds_less():

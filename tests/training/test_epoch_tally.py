@@ -35,13 +35,10 @@ def test_values_that_are_no_numbers_are_left_out():
 
 
 def test_the_state_goes_on():
-    tally, other = (
-        EpochTally(WINDOWS, Classification(2), torch.device("cpu")),
-        EpochTally(WINDOWS, Classification(2), torch.device("cpu")),
-    )
+    tally, other = (EpochTally(WINDOWS, Classification(2), torch.device("cpu")) for _ in range(2))
     for value in (0.1, 0.7, 0.3):
         tally.add(outputs(value), TARGETS)
-        other.load_state_dict(tally.state_dict())
+    other.absorb(tally.state_dict())
     for both in (tally, other):
         both.add(outputs(0.9), TARGETS)
     assert tally.blocks() == other.blocks()

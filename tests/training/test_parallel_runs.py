@@ -19,6 +19,7 @@ from locallearn.errors import InputError
 from locallearn.parallel.layout import Layout
 from locallearn.parallel.team import Team, joined
 from locallearn.parallel.watch import Watch
+from locallearn.tasks import Classification, Detection
 from locallearn.training import checkpoint, train, trainers
 from locallearn.training import run as run_module
 from locallearn.training.loss_guard import LossGuard
@@ -303,10 +304,11 @@ def test_what_processes_cannot_do_together_is_refused_at_once(layout):
     section = recipe().distributed.model_copy(update={"sync_batch_norm": True})
     asked = recipe().model_copy(update={"training": training, "distributed": section, "precision": "fp16"})
     with pytest.raises(InputError) as caught:
-        check_together(asked, Team(0, layout), torch.device("cpu"))
-    named = [name for name in ("SyncBatchNorm", "capture", "clip_norm", "fp16", "offload") if name in str(caught.value)]
-    assert named == ["SyncBatchNorm", "capture", *(("clip_norm", "fp16", "offload") if layout == BLOCKS else ())]
-    check_together(recipe(), Team(0, layout), torch.device("cpu"))
+        check_together(asked, Team(0, layout), torch.device("cpu"), Detection(3))
+    words = ("SyncBatchNorm", "capture", "clip_norm", "fp16", "offload", "Detectors")
+    named = [word for word in words if word in str(caught.value)]
+    assert named == ["SyncBatchNorm", "capture", *(words[2:] if layout == BLOCKS else ())]
+    check_together(recipe(), Team(0, layout), torch.device("cpu"), Classification(10))
 
 
 @pytest.mark.parametrize("fields", [{"precision": "fp16"}, {"training": {"clip_norm": 1.0}}])

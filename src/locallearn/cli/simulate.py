@@ -34,7 +34,7 @@ class Simulate:
         latency: Of every link, in seconds.
         micro_batches: Parts that GPipe and 1F1B may cut a batch into; the fastest number is taken, and a part takes its
             share of the batch's time, which flatters them.
-        queue: Outputs that may wait between two workers of local learning.
+        queue: Outputs that may be under way between two workers of local learning, and as many again that wait.
         return_every: Steps between two messages of the parameters that MAN copies.
         stages: Stages of a pipeline; None takes the fastest number for each number of workers.
         memory: What a worker has, as in 8GiB; slower pipelines that fit are taken.

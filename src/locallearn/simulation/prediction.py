@@ -109,7 +109,7 @@ class LocalLearning(Schedule):
     """Every block learns by its own objective; see `local_timeline`.
 
     Args:
-        queue: Outputs that may wait between two stages.
+        queue: Outputs that may be under way between two stages, and as many again that wait for their use.
         return_every: Steps between two messages of copied parameters.
     """
 
@@ -130,14 +130,14 @@ class LocalLearning(Schedule):
     def timeline(self, stages: Stages, link: Link, replicas: int) -> Timeline:
         steps = 2 * (len(stages) + 10)
         return local_timeline(
-            stages, link, steps=steps, queue=self.queue, replicas=replicas, return_every=self.return_every
+            stages, link, steps=steps, queue=2 * self.queue, replicas=replicas, return_every=self.return_every
         )
 
     @override
     def activation_bytes(self, stages: Stages) -> tuple[float, ...]:
-        waiting = [0.0, *(self.queue * stage[-1].output_bytes for stage in stages[:-1])]
+        handed_on = [self.queue * stage[-1].output_bytes for stage in stages[:-1]]
         learning = [max(block.kept_bytes + block.auxiliary_kept_bytes for block in stage) for stage in stages]
-        return tuple(map(sum, zip(waiting, learning, strict=True)))
+        return tuple(map(sum, zip([0.0, *handed_on], learning, [*handed_on, 0.0], strict=True)))
 
 
 @dataclass(frozen=True)

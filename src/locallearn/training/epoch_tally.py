@@ -93,16 +93,6 @@ class EpochTally:
             "counted": self.counted.cpu(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a `state_dict`.
-
-        Args:
-            state: From a tally of the same windows.
-        """
-        self.names, self.heads = list(state["names"]), list(state["heads"])
-        summed = (state[key].to(self.device) for key in ("sums", "weights", "correct", "counted"))
-        self.sums, self.weights, self.correct, self.counted = summed
-
     def absorb(self, state: Mapping[str, Any], *, only: Sequence[int] | None = None) -> None:
         """Take in what another tally summed: of other images, or of other windows.
 

@@ -13,6 +13,7 @@ from locallearn.parallel.data_parallel import DataParallel
 from locallearn.parallel.whole_model import WholeModel
 from locallearn.precision import precision_context
 from locallearn.simulation.step_clock import block_seconds
+from locallearn.tasks.detection import Detection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from locallearn.local_model import LocalModel
     from locallearn.parallel.team import Team
     from locallearn.recipes.recipe import Recipe
+    from locallearn.tasks import Task
     from locallearn.training.optimizer_step import Trainer
 
 TRANSFER = {"own": None, "bf16": torch.bfloat16}
@@ -46,7 +48,7 @@ def trainer_of(
     section, layout = recipe.distributed, team.layout
     if team.is_alone:
         return WholeModel(model)
-    check_together(recipe, team, inputs.device)
+    check_together(recipe, team, inputs.device, model.task)
     if section.sync_batch_norm:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
     common: dict[str, Any] = {"gather": section.gather, "timeout": section.timeout, "watch": team.watch}
@@ -60,13 +62,14 @@ def trainer_of(
     return BlockParallel(model, layout, borders=borders, transfer=TRANSFER[section.transfer], **common)
 
 
-def check_together(recipe: Recipe, team: Team, device: torch.device) -> None:
+def check_together(recipe: Recipe, team: Team, device: torch.device, task: Task) -> None:
     """Refuse settings that several processes cannot follow together.
 
     Args:
         recipe: The run.
         team: The processes.
         device: Where they train.
+        task: What they learn.
 
     Raises:
         InputError: All that cannot be had is named.
@@ -93,6 +96,9 @@ def check_together(recipe: Recipe, team: Team, device: torch.device) -> None:
         ),
         "clip_norm needs the gradients of all blocks at once: use clip_value, or divide batches alone (data=N).": (
             blocks and training.clip_norm is not None
+        ),
+        "Detectors take images of many sizes, which do not travel: divide the batches (--parallel data=N).": (
+            blocks and isinstance(task, Detection)
         ),
         'fp16 scales the losses of all blocks in one place: use precision "bf16" or "fp32", or data=N.': (
             blocks and recipe.precision == "fp16"
