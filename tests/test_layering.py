@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
     {"errors", "atomic_file", "precision", "recomputation", "lean"},
-    {"extras", "field_types"},
+    {"extras", "field_types", "plotting"},
     {"metrics"},
     {"execution", "losses", "auxiliary", "networks", "datasets"},
     {"tasks"},
@@ -23,6 +23,8 @@ LEVELS = [
     {"recipes", "planning", "simulation"},
     {"benchmarking", "parallel"},
     {"training"},
+    {"analysis"},
+    {"reporting", "sweeping"},
     {"cli"},
     {"__init__", "__main__"},
 ]

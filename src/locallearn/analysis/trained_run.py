@@ -1,0 +1,220 @@
+"""A run as its folder shows it: recipe, logs, and the model as it was at any checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from locallearn import datasets
+from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches
+from locallearn.datasets.image_set import ImageSet, Splits
+from locallearn.datasets.registry import find_spec
+from locallearn.datasets.spec import DatasetSpec
+from locallearn.errors import InputError
+from locallearn.local_model import LocalModel
+from locallearn.recipes import Recipe, load
+from locallearn.recipes.stored import NETWORK, RECIPE
+from locallearn.training import checkpoint
+from locallearn.training.assembly import build_model, without_weights
+from locallearn.training.metrics_log import JsonLines
+from locallearn.training.network_file import load_network, stored_classes
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A run's folder, finished or not; see `opened`.
+
+    Args:
+        path: The folder.
+        recipe: What it was started by.
+    """
+
+    path: Path
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """What to call it beside other runs."""
+        return self.path.name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training has ended and left a network."""
+        return (self.path / NETWORK).is_file()
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """A record for each epoch so far."""
+        return JsonLines(self.path / "metrics.jsonl").records()
+
+    @cached_property
+    def timings(self) -> list[dict[str, Any]]:
+        """Seconds of each epoch so far."""
+        return JsonLines(self.path / "timings.jsonl").records()
+
+    @cached_property
+    def summary(self) -> dict[str, Any] | None:
+        """What a finished run came to; None before."""
+        path = self.path / SUMMARY
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @cached_property
+    def steps(self) -> tuple[int, ...]:
+        """Steps of which there are checkpoints, rising."""
+        return tuple(sorted({_step(path) for path in checkpoint.names(self.path / "checkpoints")}))
+
+    @cached_property
+    def spec(self) -> DatasetSpec:
+        """The data set, with the classes that the network tells apart where it has been saved."""
+        section = self.recipe.dataset
+        spec = find_spec(section.name).with_outputs(section.num_classes)
+        return augmented(spec, section.augmentation.over(spec.augmentation))
+
+    def model(self, device: torch.device, *, step: int | None = None, heads: bool = False) -> LocalModel:
+        """The network with its blocks and objectives, in evaluation mode.
+
+        Args:
+            device: Where it goes.
+            step: Of which checkpoint; None takes the finished network, or the newest checkpoint of a run under way.
+            heads: Whether the auxiliary networks are needed too, which checkpoints alone have.
+
+        Returns:
+            The model; without `heads`, auxiliary networks may be fresh ones.
+
+        Raises:
+            InputError: There is no such checkpoint, or it is damaged or another network's.
+        """
+        model = build_model(without_weights(self.recipe), self.spec, device)
+        if step is None and not heads and self.is_finished:
+            load_network(model.network, self.path / NETWORK)
+        else:
+            folder = self._checkpoint(step)
+            for module, part in ((model.network, "network"), (model.objectives, "objectives")):
+                try:
+                    module.load_state_dict(checkpoint.load_part(folder, part))
+                except RuntimeError as error:
+                    raise InputError(f"The checkpoint {folder} holds another network or method: {error}") from None
+        return model.eval()
+
+    def splits(self, data: Path | None = None) -> Splits:
+        """The run's images, as they were divided for it.
+
+        Args:
+            data: Where they are; None looks where the run did.
+
+        Returns:
+            Training, validation and test images.
+
+        Raises:
+            InputError: They cannot be read, or have other classes than the network tells apart.
+        """
+        section = self.recipe.dataset
+        common: dict[str, Any] = {"validation": section.validation, "num_classes": section.num_classes}
+        found = datasets.load(section.name, data or self.recipe.data, seed=self.recipe.seed, **common)
+        if self.is_finished and (own := stored_classes(self.path / NETWORK)) and own != found.spec.classes:
+            raise InputError(
+                f"The network of {str(self.path)!r} tells {len(own)} classes apart ({', '.join(own[:3])}, ...), and "
+                f"the data has {len(found.spec.classes)} ({', '.join(found.spec.classes[:3])}, ...): give the data "
+                "that it was trained on by --data."
+            )
+        return found
+
+    def batches(
+        self,
+        part: ImageSet | Any,
+        device: torch.device,
+        *,
+        count: int | None = None,
+        batch_size: int = 500,
+        seed: int = 0,
+    ) -> AnyBatches:
+        """Batches as the network is tested on them.
+
+        Args:
+            part: Of `splits()`.
+            device: Where batches are wanted.
+            count: So many images, drawn without putting back; all if None.
+            batch_size: Images per batch.
+            seed: Of the draw.
+
+        Returns:
+            The batches.
+        """
+        if count is not None and count < len(part):
+            generator = torch.Generator().manual_seed(seed)
+            part = part.select(torch.randperm(len(part), generator=generator)[:count].sort().values)
+        return evaluation_batches(part, batch_size, spec=self.spec, device=device)
+
+    def _checkpoint(self, step: int | None) -> Path:
+        folder = self.path / "checkpoints"
+        if step is None:
+            found = checkpoint.latest(folder)
+            if found is None:
+                raise InputError(f"There is no checkpoint in {folder}: let the run train for an epoch at least.")
+            return found
+        found = next((path for path in reversed(checkpoint.names(folder)) if _step(path) == step), None)
+        if found is None:
+            known = ", ".join(map(str, self.steps)) or "none"
+            raise InputError(f"{str(self.path)!r} has no checkpoint of step {step}; there are: {known}.")
+        if problems := checkpoint.damage(found):
+            raise InputError(f"The checkpoint {found} is damaged: {' '.join(problems)}")
+        return found
+
+
+def opened(path: Path) -> TrainedRun:
+    """A run to look into.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: The folder holds no run, or several.
+    """
+    found = opened_all([path])
+    if len(found) > 1:
+        raise InputError(f"{str(path)!r} holds {len(found)} runs: give one of them, such as {found[0].path}.")
+    return found[0]
+
+
+def opened_all(paths: Sequence[Path]) -> list[TrainedRun]:
+    """Runs to look into; a folder of several seeds stands for all of them.
+
+    Args:
+        paths: Folders.
+
+    Returns:
+        The runs in that order.
+
+    Raises:
+        InputError: A folder holds no run, or is named twice.
+    """
+    found: list[TrainedRun] = []
+    for path in paths:
+        if not (path / RECIPE).is_file():
+            raise InputError(f"{str(path)!r} holds no run ({RECIPE} is missing): give the folder that training wrote.")
+        recipe = load(path / RECIPE)
+        if recipe.seeds == 1:
+            found.append(TrainedRun(path, recipe))
+        else:
+            found += [TrainedRun(each.parent, load(each)) for each in sorted(path.glob(f"seed*/{RECIPE}"))]
+    names = [run.path.resolve() for run in found]
+    if twice := [str(name) for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(f"Runs are named twice: {', '.join(twice)}.")
+    return found
+
+
+def _step(path: Path) -> int:
+    match = checkpoint.NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])

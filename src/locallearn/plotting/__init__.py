@@ -1,0 +1,1 @@
+"""Charts, as files and as pieces of pages."""

@@ -1,0 +1,55 @@
+"""A figure as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locallearn.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#22282d"
+COLORS = ("#4281a4", "#c1666b", "#c79a4b", "#5b8c6e", "#9a8c98", "#7d5ba6", "#d08c60", "#3d5a80", "#8a9a5b")
+_STYLE: dict[Any, Any] = {
+    "font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK, "svg.fonttype": "none", "svg.hashsalt": "locallearn", "axes.spines.top": False,
+    "axes.spines.right": False,
+}  # fmt: skip
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """How all charts look; draw and save inside.
+
+    Yields:
+        None: While charts are drawn.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    try:
+        from matplotlib import rc_context
+    except ModuleNotFoundError as error:
+        raise InputError("A plot needs matplotlib: pip install matplotlib.") from error
+    with rc_context(_STYLE):
+        yield
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure.
+
+    Args:
+        figure: Drawn inside of `styled`.
+        path: The file; its ending says how, as in `.png` or `.svg`.
+
+    Raises:
+        InputError: matplotlib knows no such ending.
+    """
+    if path.suffix.removeprefix(".").lower() not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"A plot cannot be written as {path.name!r}: end its name with .png, .svg or .pdf.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

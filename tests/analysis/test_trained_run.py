@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from locallearn.analysis import opened, opened_all
+from locallearn.analysis.stored import store, stored
+from locallearn.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def test_a_finished_run_shows_everything(runs):
+    run = opened(runs["dgl"])
+    assert run.is_finished and run.summary is not None and len(run.metrics) == len(run.timings) == 2
+    assert run.metrics[-1]["test_accuracy"] == run.summary["test_accuracy"]
+    network = load_file(runs["dgl"] / "network.safetensors")
+    model = run.model(CPU)
+    assert not model.training and all(torch.equal(network[name], t) for name, t in model.network.state_dict().items())
+    with_heads = run.model(CPU, heads=True)
+    assert all(torch.equal(network[name], t) for name, t in with_heads.network.state_dict().items())
+    logits = [w for name, w in with_heads.objectives.named_parameters() if name.endswith("weight")]
+    fresh = [w for name, w in model.objectives.named_parameters() if name.endswith("weight")]
+    assert any(not torch.equal(one, other) for one, other in zip(logits, fresh, strict=True))
+
+
+def test_earlier_checkpoints_are_other_networks(runs):
+    run = opened(runs["dgl"])
+    first, last = run.steps[0], run.steps[-1]
+    one, other = (run.model(CPU, step=step).network.state_dict() for step in (first, last))
+    assert first < last and any(not torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(InputError, match=f"no checkpoint of step 7; there are: {first}"):
+        run.model(CPU, step=7)
+
+
+def test_images_are_drawn_once_for_a_seed(runs):
+    run = opened(runs["dgl"])
+    test = run.splits().test
+    labels = [torch.cat([y for _, y in run.batches(test, CPU, count=50, seed=s).epoch(0)]) for s in (0, 0, 1)]
+    assert len(labels[0]) == 50 and torch.equal(labels[0], labels[1]) and not torch.equal(labels[0], labels[2])
+    assert sum(len(y) for _, y in run.batches(test, CPU).epoch(0)) == len(test)
+
+
+def test_a_run_under_way_shows_its_newest_checkpoint(runs, tmp_path):
+    folder = tmp_path / "under_way"
+    shutil.copytree(runs["dgl"], folder)
+    for name in ("network.safetensors", "summary.json"):
+        (folder / name).unlink()
+    run = opened(folder)
+    assert not run.is_finished and run.summary is None
+    network = load_file(runs["dgl"] / "network.safetensors")
+    assert all(torch.equal(network[name], tensor) for name, tensor in run.model(CPU).network.state_dict().items())
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(InputError, match=r"There is no checkpoint in .* let the run train"):
+        opened(folder).model(CPU)
+
+
+def test_what_is_no_run_is_refused(runs, tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        opened(tmp_path)
+    with pytest.raises(InputError, match="named twice"):
+        opened_all([runs["dgl"], runs["dgl"]])
+
+
+def test_several_seeds_are_several_runs(runs, tmp_path):
+    folder = tmp_path / "seeds"
+    text = (runs["dgl"] / "recipe.toml").read_text()
+    for seed in (0, 1):
+        shutil.copytree(runs["dgl"], folder / f"seed{seed}")
+    (folder / "recipe.toml").write_text(text.replace("seeds = 1", "seeds = 2"))
+    assert [run.path.name for run in opened_all([folder])] == ["seed0", "seed1"]
+    with pytest.raises(InputError, match="holds 2 runs"):
+        opened(folder)
+
+
+def test_what_was_found_is_kept_beside_the_run(runs, tmp_path):
+    shutil.copytree(runs["dgl"], tmp_path / "run")
+    run = opened(tmp_path / "run")
+    assert stored(run) == {}
+    path = store(run, "probe", {"accuracy": [0.5]}, settings={"images": 3})
+    assert path == tmp_path / "run" / "analysis" / "probe.json"
+    found = stored(run)["probe"]
+    assert found == json.loads(path.read_text())
+    assert (found["accuracy"], found["settings"], found["run"]) == ([0.5], {"images": 3}, "run")
