@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import Json
 from locallearn.errors import InputError
@@ -12,6 +15,9 @@ from locallearn.recipes.choices import checked_device
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.figure import Figure
+
+    from locallearn.analysis import TrainedRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +58,70 @@ class Looking:
         if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise InputError(f"A plot cannot be written as {self.plot.name!r}: end its name with .png, .svg or .pdf.")
         return find_device(checked_device(self.device))
+
+
+def kept(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Mapping[str, Any]) -> None:
+    """Keep what was found beside the run; where that cannot be written, say so.
+
+    Args:
+        run: What was looked into.
+        name: The analysis.
+        found: Plain data without NaN.
+        settings: What was asked for.
+    """
+    from locallearn.analysis.stored import store
+
+    try:
+        store(run, name, found, settings=settings)
+    except OSError as error:
+        print(f"locallearn: what was found is not kept beside the run: {error}", file=sys.stderr)
+
+
+def drawn(path: Path | None, draw: Callable[[], Figure]) -> None:
+    """Draw a chart, if one is wanted, and say where it is.
+
+    Args:
+        path: The file, or None.
+        draw: Makes the figure.
+
+    Raises:
+        InputError: matplotlib is missing or knows no such file.
+    """
+    if path is None:
+        return
+    from locallearn.plotting.figure_file import save_figure, styled
+
+    with styled():
+        save_figure(draw(), path)
+    print(f"\ndrawn in {path}")
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar with the time left while something long is done, on a terminal only.
+
+    Args:
+        title: What is done.
+        total: How many pieces it has.
+
+    Yields:
+        Callable[[], None]: To be called after each piece.
+    """
+    from locallearn.training.progress import Bar
+
+    shown = Bar() if sys.stderr.isatty() else None
+    done = 0
+
+    def piece() -> None:
+        nonlocal done
+        done += 1
+        if shown is not None:
+            shown.step(done)
+
+    if shown is not None:
+        shown.begin(title, done=0, steps=total)
+    try:
+        yield piece
+    finally:
+        if shown is not None:
+            shown.end()
