@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from locallearn.errors import InputError
 from locallearn.planning.fitting import written_bytes
 from locallearn.planning.step_meter import KINDS, Moment
+from locallearn.plotting.chart import byte_scale
+from locallearn.plotting.figure_file import COLORS, INK, save_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +21,8 @@ _LAYERS = (
     ("gradients", ("gradients",), "#c1666b"),
     ("batch", ("batch",), "#d4b483"),
 )
-_BLOCKS = ("#4281a4", "#8fb8cf")
-_INK, _RIVAL = "#22282d", "#9a8c98"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9, "axes.edgecolor": _INK, "axes.labelcolor": _INK, "text.color": _INK, "xtick.color": _INK,
-    "ytick.color": _INK, "svg.fonttype": "none",
-}  # fmt: skip
+_BLOCKS = (COLORS[0], "#8fb8cf")
+_RIVAL = COLORS[4]
 
 
 def save_plot(plan: Plan, path: Path, *, title: str) -> None:
@@ -39,24 +36,19 @@ def save_plot(plan: Plan, path: Path, *, title: str) -> None:
     Raises:
         InputError: matplotlib is missing, or knows no such ending.
     """
-    try:
-        from matplotlib import rc_context
+    with styled():
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise InputError("A plot needs matplotlib: pip install matplotlib, or leave --plot out.") from error
-    with rc_context(_STYLE):
+
         figure = Figure(figsize=(9, 5.6), layout="constrained", dpi=150)
-        if path.suffix.removeprefix(".").lower() not in figure.canvas.get_supported_filetypes():
-            raise InputError(f"A plot cannot be written as {path.name!r}: end its name with .png, .svg or .pdf.")
         beside, within = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.2))
         figure.suptitle(title, x=0.01, ha="left", weight="bold")
         _draw_beside(beside, plan)
         _draw_within(within, plan)
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _draw_beside(axes: Axes, plan: Plan) -> None:
-    scale, unit = _scale(max(plan.peak_bytes, plan.rivals[0].peak_bytes or 0))
+    scale, unit = byte_scale(max(plan.peak_bytes, plan.rivals[0].peak_bytes or 0))
     for moments, color, name, peak in (
         (plan.rivals[0].moments, _RIVAL, "backprop", plan.rivals[0].peak_bytes or 0),
         (plan.moments, _BLOCKS[0], "this plan", plan.peak_bytes),
@@ -66,11 +58,11 @@ def _draw_beside(axes: Axes, plan: Plan) -> None:
         axes.plot(times, heights, color=color, linewidth=1.2, label=f"{name}, {written_bytes(peak)}")
     _draw_budget(axes, plan, scale)
     _finish(axes, unit)
-    axes.legend(frameon=False, loc="upper right", ncols=3)
+    axes.legend(loc="upper right", ncols=3)
 
 
 def _draw_within(axes: Axes, plan: Plan) -> None:
-    scale, unit = _scale(plan.peak_bytes)
+    scale, unit = byte_scale(plan.peak_bytes)
     times = _course(plan.moments)
     floor = [0.0] * len(times)
     for name, kinds, color in _LAYERS:
@@ -81,23 +73,23 @@ def _draw_within(axes: Axes, plan: Plan) -> None:
     total = [moment.total / scale for moment in plan.moments]
     for start, stop in _stretches(plan.moments):
         part = plan.moments[start].part
-        color = _INK if part is None else _BLOCKS[part % 2]
+        color = INK if part is None else _BLOCKS[part % 2]
         reach = slice(start, min(stop + 1, len(times)))
         axes.fill_between(times[reach], floor[reach], total[reach], color=color, linewidth=0)
     axes.fill_between([], [], color=_BLOCKS[0], label="activations, shaded by block")
-    axes.plot(times, total, color=_INK, linewidth=0.7)
+    axes.plot(times, total, color=INK, linewidth=0.7)
     if plan.budget is not None and plan.budget.bytes < 1.5 * plan.peak_bytes:
         _draw_budget(axes, plan, scale)
     _finish(axes, unit)
     _mark_peak(axes, plan, times, total)
     axes.set_xlabel("course of the step, in operators run (%)")
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
 
 
 def _mark_peak(axes: Axes, plan: Plan, times: Sequence[float], total: Sequence[float]) -> None:
     place = max(range(len(total)), key=total.__getitem__)
     where = "the optimizer's step" if plan.bottleneck is None else plan.blocks[plan.bottleneck].name
-    axes.plot(times[place], total[place], "o", color=_INK, markersize=4)
+    axes.plot(times[place], total[place], "o", color=INK, markersize=4)
     axes.annotate(
         f"peak {written_bytes(plan.peak_bytes)}\n{where}",
         (times[place], total[place]),
@@ -115,17 +107,10 @@ def _draw_budget(axes: Axes, plan: Plan, scale: float) -> None:
         axes.axhline(plan.budget.bytes / scale, color="#a4243b", linewidth=1, linestyle="--", label=name)
 
 
-def _finish(axes: Any, unit: str) -> None:
+def _finish(axes: Axes, unit: str) -> None:
     axes.set_ylabel(f"bytes alive ({unit})")
     axes.set_xlim(0, 100)
     axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.25, linewidth=0.5)
-    axes.set_axisbelow(True)
-
-
-def _scale(most: int) -> tuple[float, str]:
-    return (2**30, "GiB") if most >= 4 * 2**30 else (2**20, "MiB")
 
 
 def _course(moments: Sequence[Moment]) -> list[float]:

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#22282d"
-COLORS = ("#4281a4", "#c1666b", "#c79a4b", "#5b8c6e", "#9a8c98", "#7d5ba6", "#d08c60", "#3d5a80", "#8a9a5b")
+COLORS = ("#4281a4", "#c1666b", "#b5832f", "#5b8c6e", "#9a8c98", "#7d5ba6", "#c97b48", "#32908f", "#8a9a5b")
+"""Of lines, in their order; each stands out, by WCAG 2's ratio of 3, from white pages and from dark ones."""
 _STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
-    "ytick.color": INK, "svg.fonttype": "none", "svg.hashsalt": "locallearn", "axes.spines.top": False,
-    "axes.spines.right": False,
+    "ytick.color": INK, "grid.color": INK, "svg.fonttype": "none", "svg.hashsalt": "locallearn",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
+    "axes.axisbelow": True, "grid.alpha": 0.2, "grid.linewidth": 0.5, "legend.frameon": False,
 }  # fmt: skip
 
 

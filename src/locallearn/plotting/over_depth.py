@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from locallearn.plotting.figure_file import COLORS
+from locallearn.plotting.chart import chart, legend_below, look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,21 +29,14 @@ def over_depth(
     Returns:
         The figure; draw it inside of `styled`.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained", dpi=150)
-    axes = figure.subplots()
+    figure, axes = chart(title=title, x="block", value=value)
     for place, (name, values) in enumerate(curves.items()):
         blocks = [index for index, each in enumerate(values, 1) if each is not None]
         heights = [each for each in values if each is not None]
         spread = [spreads[name][index - 1] for index in blocks] if spreads and name in spreads else None
-        look = {"color": COLORS[place % len(COLORS)], "marker": "os^Dv"[place // len(COLORS) % 5], "markersize": 4}
-        axes.errorbar(blocks, heights, yerr=spread, label=name, linewidth=1.6, capsize=2, **look)
-    axes.set_title(title, loc="left", weight="bold")
-    axes.set_xlabel("block")
-    axes.set_ylabel(value)
+        axes.errorbar(blocks, heights, yerr=spread, label=name, linewidth=1.6, capsize=2, **look(place))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", alpha=0.25, linewidth=0.5)
-    figure.legend(frameon=False, loc="outside lower center", ncols=min(len(curves), 4))
+    legend_below(figure)
     return figure

@@ -6,23 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locallearn.errors import InputError
+from locallearn.plotting.chart import byte_scale, legend_below
+from locallearn.plotting.figure_file import COLORS, INK, save_figure, styled
 from locallearn.simulation.prediction import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INK = "#22282d"
 _LINES: tuple[dict[str, Any], ...] = (
-    {"color": "#4281a4", "linewidth": 2.4, "marker": "o", "markersize": 4.5},
-    {"color": "#c1666b", "linewidth": 1.4, "marker": "s", "markersize": 3.5},
-    {"color": "#c79a4b", "linewidth": 1.4, "marker": "D", "markersize": 6.5, "markerfacecolor": "white"},
-    {"color": "#9a8c98", "linewidth": 1.4, "linestyle": "--"},
+    {"color": COLORS[0], "linewidth": 2.4, "marker": "o", "markersize": 4.5},
+    {"color": COLORS[1], "linewidth": 1.4, "marker": "s", "markersize": 3.5},
+    {"color": COLORS[2], "linewidth": 1.4, "marker": "D", "markersize": 6.5, "markerfacecolor": "white"},
+    {"color": COLORS[4], "linewidth": 1.4, "linestyle": "--"},
 )
-_STYLE: dict[Any, Any] = {
-    "font.size": 9, "axes.edgecolor": _INK, "axes.labelcolor": _INK, "text.color": _INK, "xtick.color": _INK,
-    "ytick.color": _INK, "svg.fonttype": "none",
-}  # fmt: skip
 
 
 def save_plot(courses: Mapping[str, Sequence[Prediction]], path: Path, *, title: str, one_worker: float) -> None:
@@ -37,21 +33,16 @@ def save_plot(courses: Mapping[str, Sequence[Prediction]], path: Path, *, title:
     Raises:
         InputError: matplotlib is missing, or knows no such ending.
     """
-    try:
-        from matplotlib import rc_context
+    with styled():
         from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise InputError("A plot needs matplotlib: pip install matplotlib, or leave --out out.") from error
-    with rc_context(_STYLE):
+
         figure = Figure(figsize=(9.5, 4.8), layout="constrained", dpi=150)
-        if path.suffix.removeprefix(".").lower() not in figure.canvas.get_supported_filetypes():
-            raise InputError(f"A plot cannot be written as {path.name!r}: end its name with .png, .svg or .pdf.")
         places = figure.subplot_mosaic([["speed", "memory"], ["share", "memory"]], height_ratios=(1.7, 1))
         figure.suptitle(title, x=0.01, ha="left", weight="bold")
         workers = [each.workers for each in next(iter(courses.values()))]
-        places["speed"].plot(workers, [one_worker * count for count in workers], ":", color=_INK, linewidth=0.8)
-        places["share"].axhline(100, linestyle=":", color=_INK, linewidth=0.8)
-        scale, unit = _scale(max(each.most_bytes for course in courses.values() for each in course))
+        places["speed"].plot(workers, [one_worker * count for count in workers], ":", color=INK, linewidth=0.8)
+        places["share"].axhline(100, linestyle=":", color=INK, linewidth=0.8)
+        scale, unit = byte_scale(max(each.most_bytes for course in courses.values() for each in course))
         for style, (name, course) in enumerate(courses.items()):
             speeds = [each.images_per_second for each in course]
             shares = [100 * each.images_per_second / (each.workers * one_worker) for each in course]
@@ -66,9 +57,8 @@ def save_plot(courses: Mapping[str, Sequence[Prediction]], path: Path, *, title:
             places[place].yaxis.set_major_formatter("{x:,g}")
         places["speed"].set_xlabel("")
         places["share"].set_ylim(bottom=0)
-        handles, names = places["speed"].get_legend_handles_labels()
-        figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=len(names))
-        figure.savefig(path)
+        legend_below(figure)
+        save_figure(figure, path)
 
 
 def _finish(axes: Axes, workers: Sequence[int], title: str) -> None:
@@ -76,10 +66,3 @@ def _finish(axes: Axes, workers: Sequence[int], title: str) -> None:
     axes.set_xlabel("workers")
     axes.set_xscale("log", base=2)
     axes.set_xticks(workers, [f"{count:,}" for count in workers], minor=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.25, linewidth=0.5)
-    axes.set_axisbelow(True)
-
-
-def _scale(most: float) -> tuple[float, str]:
-    return (2**30, "GiB") if most >= 4 * 2**30 else (2**20, "MiB")

@@ -1,0 +1,26 @@
+"""Curves over training."""
+
+from __future__ import annotations
+
+import numpy
+
+from locallearn.plotting.figure_file import styled
+from locallearn.plotting.over_steps import over_steps
+
+
+def test_what_is_missing_or_not_positive_is_left_out():
+    curves = {"one": ([1, 2, 3], [0.5, None, 0.25]), "two": ([1.5], [0.0]), "none": ([], [])}
+    with styled():
+        linear = over_steps(curves, title="title", x="epochs", value="loss").axes[0]
+        logarithmic = over_steps(curves, title="title", x="epochs", value="loss", log=True).axes[0]
+    assert (linear.get_xlabel(), linear.get_ylabel(), linear.get_yscale()) == ("epochs", "loss", "linear")
+    assert logarithmic.get_yscale() == "log"
+    assert [len(line.get_xdata()) for line in linear.lines] == [2, 1, 0]
+    assert [len(line.get_xdata()) for line in logarithmic.lines] == [2, 0, 0]
+    assert numpy.array_equal(linear.lines[0].get_xydata(), [[1, 0.5], [3, 0.25]])
+
+
+def test_long_curves_have_no_marks():
+    with styled():
+        axes = over_steps({"long": (range(99), [1.0] * 99)}, title="", x="", value="").axes[0]
+    assert axes.lines[0].get_marker() == "None"
