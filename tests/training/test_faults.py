@@ -121,7 +121,8 @@ def test_sigterm_to_one_process_ends_all_with_143_and_the_run_goes_on(start, str
     run.at_step(20)
     run.signal(signal.SIGTERM, 1)
     assert run.end() == 1
-    assert codes(run.printed) == {143}, run.printed
+    # Whoever is still on its way out when the first has gone gets another SIGTERM, from torchrun.
+    assert 143 in codes(run.printed) <= {143, -signal.SIGTERM}, run.printed
     assert start(tmp_path / "run", "blocks=2", flags=FEW).end() == 0
     assert_same(tmp_path / "run", straight("blocks=2", FEW)[0])
 
