@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from benchmarks.result_files import measured, result
@@ -26,7 +27,23 @@ def parallel() -> str:
         f"{setting['network']}, batch {setting['batch']}, one thread per process on {found['machine']['processor']}, "
         f"torch {found['versions']['torch']}, commit {found['commit']}."
     )
-    return f"{head}\n\n{markdown(list(COLUMNS), [_cells(row, one) for row in rows])}"
+    return f"{head}\n\n{markdown(list(COLUMNS), [_cells(row, one) for row in rows])}{_checked()}"
+
+
+def _checked() -> str:
+    if not measured("simulation_check"):
+        return ""
+    rows = result("simulation_check")["rows"]
+    found, told = ([row[key] for row in rows] for key in ("images_per_second", "predicted_images_per_second"))
+    off = [100 * (prediction / rate - 1) for prediction, rate in zip(told, found, strict=True)]
+    middle = statistics.median(told) / statistics.median(found) - 1
+    return (
+        f"\n\nBy costs measured while both processes work (`python -m benchmarks.simulation_check`, batch "
+        f"{result('simulation_check')['setting']['batch']}, {len(rows)} turns) the simulation is off by "
+        f"{', '.join(f'{each:+.0f}' for each in off)} %, medians by {100 * middle:+.0f} %: predicted "
+        f"{statistics.median(told):.1f}, measured {statistics.median(found):.1f} images/s. Costs of one process alone "
+        "leave out that two share the machine's caches and memory."
+    )
 
 
 def _cells(row: dict[str, Any], one: float) -> list[str]:
