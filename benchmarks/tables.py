@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks import analyses_tables
 from benchmarks.benchmark_tables import (
     learned,
     memory_of_papers,
@@ -28,6 +29,12 @@ ROOT = Path(__file__).parent.parent
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"memory": memory_summary, "tasks": tasks, "methods": methods},
     "docs/networks.md": {"networks": networks},
+    "docs/analyses.md": {
+        "runs": analyses_tables.runs,
+        "separability": analyses_tables.separability,
+        "likeness": analyses_tables.likeness,
+        "foresight": analyses_tables.foresight,
+    },
     "docs/parallel.md": {"parallel": parallel},
     "benchmarks/README.md": {
         "resnet32": partial(rows_of, "resnet32"),

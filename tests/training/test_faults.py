@@ -116,6 +116,7 @@ def test_five_sigkills_of_a_random_process_cost_nothing(start, straight, tmp_pat
         print(f"{parallel}: {kills} SIGKILLs in {runs} runs")
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_process_ends_all_with_143_and_the_run_goes_on(start, straight, tmp_path):
     run = start(tmp_path / "run", "blocks=2", flags=FEW)
     run.at_step(20)

@@ -1,0 +1,99 @@
+"""Charts of the documents, drawn from result files: `python -m benchmarks.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.analyses import REFERENCE
+from benchmarks.result_files import result
+
+from locallearn.plotting.figure_file import save_figure, styled
+from locallearn.plotting.over_depth import over_depth
+from locallearn.plotting.over_steps import over_steps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER = Path(__file__).parent.parent / "docs" / "figures"
+
+
+def probe() -> Figure:
+    """Linear separability over depth."""
+    rows = [row for row in result("analyses")["rows"] if "probe" in row]
+    return over_depth(
+        {row["name"]: row["probe"]["accuracy"] for row in rows},
+        spreads={row["name"]: row["probe"]["deviation"] for row in rows},
+        title="A linear classifier on the features of every block",
+        value="test accuracy in %",
+    )
+
+
+def similarity() -> Figure:
+    """CKA with back-propagation over depth."""
+    key = f"similarity-with-{REFERENCE}"
+    rows = [row for row in result("analyses")["rows"] if key in row]
+    return over_depth(
+        {row["name"]: row[key]["curve"] for row in rows},
+        title="Similarity with the same block of back-propagation",
+        value="CKA",
+    )
+
+
+def agreement() -> Figure:
+    """Cosine with back-propagation's gradient over depth, at the end of training."""
+    rows = [row for row in result("analyses")["rows"] if "agreement" in row]
+    return over_depth(
+        {row["name"]: row["agreement"]["mean"][-1] for row in rows},
+        title="What blocks learn from, beside back-propagation's gradient",
+        value="cosine, at the end of training",
+    )
+
+
+def agreement_over_training() -> Figure:
+    """Cosine with back-propagation's gradient over training, mean over the blocks but the last."""
+    rows = [row for row in result("analyses")["rows"] if "agreement" in row]
+    return over_steps(
+        {
+            row["name"]: (row["agreement"]["steps"], [inner_mean(each) for each in row["agreement"]["mean"]])
+            for row in rows
+        },
+        title="What inner blocks learn from, over training",
+        x="steps",
+        value="cosine with back-propagation's gradient",
+    )
+
+
+def inner_mean(cosines: list[float | None]) -> float | None:
+    """The mean over the blocks but the last, which learns from the network's own loss under every method.
+
+    Args:
+        cosines: Of each block.
+
+    Returns:
+        Their mean.
+    """
+    known = [value for value in cosines[:-1] if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {
+    "probe": probe,
+    "similarity": similarity,
+    "agreement": agreement,
+    "agreement_over_training": agreement_over_training,
+}
+
+
+def main() -> None:
+    """Draw all."""
+    FOLDER.mkdir(exist_ok=True)
+    with styled():
+        for name, draw in FIGURES.items():
+            save_figure(draw(), FOLDER / f"{name}.svg")
+            print(FOLDER / f"{name}.svg")
+
+
+if __name__ == "__main__":
+    main()
