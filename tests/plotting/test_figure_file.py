@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from locallearn.errors import InputError
-from locallearn.plotting.chart import byte_scale, chart, legend_below, look
+from locallearn.plotting.chart import byte_scale, chart, flops_scale, legend_below, look
 from locallearn.plotting.figure_file import COLORS, save_figure, styled
 
 
@@ -52,3 +52,9 @@ def test_an_unknown_ending_and_a_missing_matplotlib_are_told(tmp_path, monkeypat
 def test_bytes_have_the_unit_they_read_well_in():
     assert byte_scale(3 * 2**30) == (2**20, "MiB")
     assert byte_scale(5 * 2**30) == (2**30, "GiB")
+
+
+def test_operations_have_the_unit_they_read_well_in():
+    assert flops_scale(3e13) == (1e12, "TFLOP")
+    assert flops_scale(1e15) == (1e15, "PFLOP")
+    assert flops_scale(5.0) == (1e6, "MFLOP")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 
 from locallearn.plotting.figure_file import styled
-from locallearn.plotting.over_steps import over_steps
+from locallearn.plotting.over_steps import Panel, over_steps, panels_over_steps
 
 
 def test_what_is_missing_or_not_positive_is_left_out():
@@ -24,3 +24,17 @@ def test_long_curves_have_no_marks():
     with styled():
         axes = over_steps({"long": (range(99), [1.0] * 99)}, title="", x="", value="").axes[0]
     assert axes.lines[0].get_marker() == "None"
+
+
+def test_panels_share_axes_and_mark_a_place():
+    lines = {"one": ([1, 2], [1.0, 0.1])}
+    with styled():
+        figure = panels_over_steps(
+            [[Panel(lines, "epochs", "loss", log=True), Panel(lines, "seconds", "loss", log=True, mark=1.5)]] * 2,
+            title="title",
+        )
+    assert len(figure.axes) == 4 and len(figure.legends) == 1
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "epochs", "seconds"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "", "loss", ""]
+    assert [len(axes.lines) for axes in figure.axes] == [1, 2, 1, 2]
+    assert list(figure.axes[1].lines[1].get_xdata()) == [1.5, 1.5]

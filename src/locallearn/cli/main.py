@@ -15,7 +15,7 @@ from types import ModuleType
 from locallearn.errors import InputError, TrainingStopped
 
 REFUSED = 2
-VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "simulate", "ls", "show", "check-data")
+VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "simulate", "curves", "ls", "show", "check-data")
 
 
 def run() -> None:

@@ -65,3 +65,17 @@ def byte_scale(most: float) -> tuple[float, str]:
         Bytes of the unit, and its name.
     """
     return (2**30, "GiB") if most >= 4 * 2**30 else (2**20, "MiB")
+
+
+def flops_scale(most: float) -> tuple[float, str]:
+    """The unit in which numbers of operations read well.
+
+    Args:
+        most: The largest number of floating-point operations.
+
+    Returns:
+        Operations of the unit, and its name.
+    """
+    prefixes = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"))
+    size, prefix = next((each for each in prefixes if most >= each[0]), (1e6, "M"))
+    return size, f"{prefix}FLOP"
