@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from locallearn.analysis import TrainedRun
+    from locallearn.datasets.batching import AnyBatches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,21 @@ class Looking:
         for flag, number in {"--images": self.images, "--batch-size": self.batch_size}.items():
             if number is not None and number < 1:
                 raise InputError(f"{flag} must be at least 1, not {number}.")
-        if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
-            raise InputError(f"A plot cannot be written as {self.plot.name!r}: end its name with .png, .svg or .pdf.")
+        check_chart(self.plot)
         return find_device(checked_device(self.device))
+
+
+def check_chart(path: Path | None) -> None:
+    """Refuse a name for a chart that no chart can have.
+
+    Args:
+        path: The file, or None.
+
+    Raises:
+        InputError: Its ending is none of a picture's.
+    """
+    if path is not None and path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"A plot cannot be written as {path.name!r}: end its name with .png, .svg or .pdf.")
 
 
 def kept(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Mapping[str, Any]) -> None:
@@ -125,3 +138,21 @@ def bar(title: str, total: int) -> Iterator[Callable[[], None]]:
     finally:
         if shown is not None:
             shown.end()
+
+
+def seen(batches: AnyBatches, piece: Callable[[], None]) -> Iterator[tuple[Any, Any]]:
+    """All batches once, with a piece of a `bar` for each; processes that decode samples end with them.
+
+    Args:
+        batches: Of `TrainedRun.batches`.
+        piece: To be called after each.
+
+    Yields:
+        tuple[Any, Any]: Inputs and targets.
+    """
+    from locallearn.datasets.batching import closed_after
+
+    with closed_after(batches):
+        for batch in batches.epoch(0):
+            yield batch
+            piece()

@@ -15,7 +15,21 @@ from types import ModuleType
 from locallearn.errors import InputError, TrainingStopped
 
 REFUSED = 2
-VERBS = ("train", "compare", "bench", "evaluate", "export", "plan", "simulate", "curves", "ls", "show", "check-data")
+VERBS = (
+    "train",
+    "compare",
+    "bench",
+    "evaluate",
+    "export",
+    "plan",
+    "simulate",
+    "curves",
+    "exits",
+    "agreement",
+    "ls",
+    "show",
+    "check-data",
+)
 
 
 def run() -> None:

@@ -1,0 +1,124 @@
+"""Measure how short-sighted a method is: cosine between local gradients and back-propagation's, at every checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from locallearn.cli.flags import parsed
+from locallearn.cli.looking import Looking, bar, check_chart, drawn, kept, seen
+from locallearn.cli.tables import print_rows
+from locallearn.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+
+    from locallearn.analysis import TrainedRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Looking):
+    """Compare, block by block, what a run's method learns from with back-propagation's gradient on the same weights.
+
+    Batches are training images, augmented as the run had them; BatchNorm normalises by the batch, dropout is off. A run
+    keeps as many checkpoints as --training.keep-checkpoints says. Kept beside each run as analysis/agreement.json.
+
+    Args:
+        images: How many training images are looked at at each checkpoint, in whole batches.
+        seed: Of their order and augmentation.
+        batch_size: Images per batch.
+        plot: A file for a chart over the blocks: of one run a line for each checkpoint, of several each one's newest.
+        plot_steps: A file for a chart over training: the mean over the blocks, a line for each run.
+    """
+
+    runs: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(help="Folders of runs with checkpoints.")], ...]]
+    images: int | None = 1024
+    batch_size: int = 128
+    plot_steps: Path | None = None
+
+
+def run(argv: Sequence[str]) -> int:
+    """Measure, and print the cosines of every run.
+
+    Args:
+        argv: Words after `agreement`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: Runs have no checkpoints or other tasks or data sets, or too few images are asked for.
+        TrainingStopped: Memory ran out.
+    """
+    from locallearn.analysis import opened_together
+
+    options = parsed(Agreement, argv, verb="agreement")
+    device = options.found_device()
+    check_chart(options.plot_steps)
+    if options.images is not None and options.images < options.batch_size:
+        raise InputError(
+            f"--images {options.images} make no batch of {options.batch_size}: give a smaller --batch-size."
+        )
+    runs = opened_together(options.runs, finished=False, checkpoints=True)
+    found = {each: _found(each, options, device) for each in runs}
+    print_rows([row for each, agreement in found.items() for row in _rows(each.name, agreement)])
+    named = {each.name: agreement for each, agreement in found.items()}
+    drawn(options.plot, lambda: _over_blocks(named))
+    drawn(options.plot_steps, lambda: _over_training(named))
+    if options.json:
+        print(json.dumps({str(each.path): agreement for each, agreement in found.items()}))
+    return 0
+
+
+def _found(run: TrainedRun, options: Agreement, device: torch.device) -> dict[str, Any]:
+    from locallearn.analysis.gradient_agreement import agreement_over_training, drawn_batches
+    from locallearn.training.out_of_memory import memory_explained
+
+    activity, remedy = f"with batches of {options.batch_size}", "Give a smaller --batch-size."
+    with memory_explained(activity, remedy=remedy, device=device):
+        common: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed}
+        batches = drawn_batches(run, run.splits(options.data).train, device, **common)
+        count = len(batches) if options.images is None else min(len(batches), options.images // options.batch_size)
+        title = f"{run.name}: gradients at {len(run.steps)} checkpoints"
+        with bar(title, count * len(run.steps)) as piece:
+            found = agreement_over_training(run, lambda: islice(seen(batches, piece), count), device)
+    kept(run, "agreement", found, settings=common | {"batches": count, "images": count * options.batch_size})
+    return found
+
+
+def _rows(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"run": name, "step": step, "block": block, "cosine": mean, "deviation": deviation}
+        for step, means, deviations in zip(found["steps"], found["mean"], found["deviation"], strict=True)
+        for block, (mean, deviation) in enumerate(zip(means, deviations, strict=True), 1)
+    ]
+
+
+def _over_blocks(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    from locallearn.plotting.over_depth import over_depth
+
+    curves = {name: each["mean"][-1] for name, each in found.items()}
+    title = "Gradient agreement with back-propagation"
+    if len(found) == 1:
+        ((name, each),) = found.items()
+        curves = {f"step {step:,}": means for step, means in zip(each["steps"], each["mean"], strict=True)}
+        title = f"{title}: {name}"
+    return over_depth(curves, title=title, value="cosine of the gradients")
+
+
+def _over_training(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    from locallearn.plotting.over_steps import over_steps
+
+    return over_steps(
+        {name: (each["steps"], each["over_blocks"]) for name, each in found.items()},
+        title="Gradient agreement with back-propagation",
+        x="step",
+        value="cosine of the gradients, mean over the blocks",
+    )
