@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from locallearn.cli.main import main
-from locallearn.datasets import cifar10, stl10
+from locallearn.datasets import cifar10, digits, stl10
 from locallearn.networks import build
 from locallearn.recipes import load, save
 from locallearn.recipes.recipe import Published
@@ -74,6 +75,9 @@ def test_all_readings_and_the_papers_number(run: Path, images: Path, capsys: pyt
     assert result["mapping"]["car"] == "automobile" and result["mapping"]["monkey"] is None
     assert "antialiasing" in result["resizing"] and result["trained_on"] == "cifar10"
     assert result["published"] == [{"accuracy": 37.55, "where": "MAN, supplement, Table 6"}]
+    kept = json.loads((run / "analysis" / "transfer-stl10.json").read_text())
+    assert kept | {"run": result["run"]} == result | {key: kept[key] for key in ("analysis", "settings", "versions")}
+    assert kept["settings"] == {"batch_size": 500, "class_map": None} and result["mapped_by"] == "name"
     text = "\n".join(table)
     assert all(words in text for words in ("monkey left out", "monkey counted wrong", "raw", "37.55", "Table 6"))
 
@@ -82,3 +86,38 @@ def test_data_sets_that_do_not_go_together(run: Path, capsys: pytest.CaptureFixt
     for on, words in (("digits", "knows none of the classes"), ("cifar10", "leave --on out"), ("stl", "'stl10'")):
         assert main(["evaluate", str(run), "--on", on, "--device", "cpu"]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_class_map_of_the_users_own(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Digits are none of CIFAR-10's classes, until somebody says which stands for which."""
+    file = tmp_path / "classes.toml"
+    file.write_text('0 = "ship"\n"3" = "cat"\n# Several may stand for one.\n7 = "ship"\n')
+    words = ["evaluate", str(run), "--on", "digits", "--classes", str(file), "--device", "cpu", "--json"]
+    assert main(words) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    result = json.loads(last)
+    pairs = {"0": "ship", "3": "cat", "7": "ship"}
+    assert result["mapping"] == {name: pairs.get(name) for name in map(str, range(10))}
+    counts = Counter(digits.read("test").labels.tolist())
+    assert result["images"] - result["images_without_class"] == counts[0] + counts[3] + counts[7]
+    assert "classes mapped by file, 1, 2, 4, 5, 6, 8, 9 left out" in "\n".join(table)
+    kept = json.loads((run / "analysis" / "transfer-digits.json").read_text())
+    assert kept["settings"]["class_map"] == pairs and kept["mapped_accuracy"] == result["mapped_accuracy"]
+
+
+def test_class_maps_that_make_no_sense(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "classes.toml"
+    for text, told in (
+        ('0 = "boat"', "'boat' is none of the classes trained on."),
+        ('eleven = "ship"', "'eleven' is none of the classes tested."),
+        ("0 = 8", "gives '0' the value 8"),
+        ("", "maps no class"),
+        ("0 = ", "cannot be read"),
+    ):
+        file.write_text(text)
+        assert main(["evaluate", str(run), "--on", "digits", "--classes", str(file), "--device", "cpu"]) == 2
+        assert told in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--on", "digits", "--classes", "nowhere.toml", "--device", "cpu"]) == 2
+    assert "nowhere.toml" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--classes", str(file)]) == 2
+    assert "--on" in capsys.readouterr().err

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from locallearn.datasets import cifar10, digits, stl10
+from locallearn.datasets import cifar10, digits, stl10, svhn
 from locallearn.datasets.image_set import ImageSet
 from locallearn.errors import InputError
-from locallearn.training.transfer import Transfer, class_mapping, resized, transfer
+from locallearn.training.transfer import Transfer, class_mapping, given_mapping, resized, transfer
 
 CIFAR, STL = cifar10.SPEC, stl10.SPEC
 PER_CLASS = 3
@@ -102,3 +102,34 @@ def test_images_are_resized_as_pil_does_within_rounding() -> None:
 def test_data_sets_without_a_common_class() -> None:
     with pytest.raises(InputError, match="knows none of the classes"):
         transfer(Knows(), stl_images(), trained_on=digits.SPEC)
+
+
+def test_a_map_of_the_users_own_counts_as_it_says():
+    """Deer and horses are both called horses, cats and dogs both dogs; everything else is left out."""
+    pairs = {"deer": "horse", "horse": "horse", "cat": "dog", "dog": "dog"}
+    outputs = given_mapping(pairs, CIFAR.classes, STL.classes)
+    by_hand = [CIFAR.classes.index(pairs[name]) if name in pairs else None for name in STL.classes]
+    assert outputs == tuple(by_hand)
+    found = transfer(Knows(), stl_images(), trained_on=CIFAR, class_map=pairs)
+    # `Knows` is right about horses and dogs: 6 of 12 images that the map names, of 30 in all.
+    assert (found.mapped, found.mapped_of_all, found.images_without_class) == (50, 20, 18)
+    names = {name: {"car": "automobile"}.get(name, name) for name in STL.classes if name != "monkey"}
+    by_map = transfer(Knows(wrong=7), stl_images(), trained_on=CIFAR, class_map=names)
+    assert by_map.results() == transfer(Knows(wrong=7), stl_images(), trained_on=CIFAR).results()
+
+
+def test_digits_and_house_numbers_have_the_same_names():
+    assert class_mapping(digits.SPEC.classes, svhn.SPEC.classes) == tuple(range(10))
+    assert class_mapping(svhn.SPEC.classes, digits.SPEC.classes) == tuple(range(10))
+
+
+def test_names_that_are_not_there_are_all_told():
+    pairs = {"car": "automobil", "monkeys": "frog", "cat": "cat", "dog": "automobil"}
+    with pytest.raises(InputError) as refused:
+        given_mapping(pairs, CIFAR.classes, STL.classes)
+    told = str(refused.value)
+    assert "'monkeys' is none of the classes tested. Did you mean 'monkey'? They are airplane, bird, car" in told
+    assert told.count("'automobil' is none of the classes trained on. Did you mean 'automobile'?") == 1
+    assert "'cat'" not in told
+    with pytest.raises(InputError, match=r"t0, .* t19 and 80 more"):
+        given_mapping({"cat": "x"}, [f"t{i}" for i in range(100)], STL.classes)

@@ -38,6 +38,8 @@ class Evaluate:
 
     Args:
         on: Another data set to test on, such as stl10 for a run on CIFAR-10; classes are matched by name.
+        classes: With `on`, a TOML file that says which class stands for which, where names differ: lines such as
+            car = "automobile", the tested class first; classes left out count as not trained on.
         data: Where the images are; none looks where the run did, or in data/NAME with `on`.
         device: Where to compute: auto, cpu, cuda, cuda:1, mps.
         batch_size: Images per batch; none takes 500, or the run's own where images are read one by one.
@@ -48,6 +50,7 @@ class Evaluate:
 
     run: RunFolder
     on: str | None = None
+    classes: Path | None = None
     data: Path | None = None
     device: str = "auto"
     batch_size: int | None = None
@@ -102,6 +105,8 @@ def _check(options: Evaluate) -> None:
     useless = [flag for flag, is_given in given.items() if is_given]
     if options.on is not None and useless:
         problems.append(f"--on tests on whole images in memory, as they are: leave {' and '.join(useless)} out.")
+    if options.classes is not None and options.on is None:
+        problems.append("--classes maps another data set's classes: say which by --on.")
     if problems:
         raise InputError(listed(problems))
 
@@ -158,17 +163,21 @@ def _some(classes: Sequence[str]) -> str:
 
 
 def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:
-    from locallearn.cli.evaluate_on import readings, transferred
+    from locallearn.analysis import opened
+    from locallearn.cli.evaluate_on import read_class_map, readings, transferred
+    from locallearn.cli.looking import kept
     from locallearn.training.assembly import find_device
     from locallearn.training.out_of_memory import memory_explained
 
     device = find_device(checked_device(options.device))
     size = options.batch_size or BATCH_SIZE
+    class_map = None if options.classes is None else read_class_map(options.classes)
     activity = f"while batches of {size} were classified"
     with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
         network, classes = trained_network(options.run, recipe)
-        common = {"batch_size": size, "device": device}
+        common: dict[str, Any] = {"class_map": class_map, "batch_size": size, "device": device}
         result = transferred(network.to(device), classes, recipe, on, options.data, **common)
+    kept(opened(options.run), f"transfer-{on}", result, settings={"batch_size": size, "class_map": class_map})
     print_rows(readings(result))
     if options.json:
         print(json.dumps(result | {"run": str(options.run)}))

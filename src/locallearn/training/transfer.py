@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from locallearn.datasets.batches import Batches
 from locallearn.datasets.image_set import ImageSet
 from locallearn.datasets.spec import DatasetSpec
-from locallearn.errors import InputError
+from locallearn.errors import InputError, listed
+from locallearn.recipes.choices import suggestion
 from locallearn.training.evaluation import evaluating
 
 SYNONYMS = {"car": "automobile"}
 """Class names of STL-10 as CIFAR-10 has them."""
 _CHUNK = 500
+_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,7 @@ def transfer(
     images: ImageSet,
     *,
     trained_on: DatasetSpec,
+    class_map: Mapping[str, str] | None = None,
     batch_size: int = 500,
     device: torch.device | str = "cpu",
 ) -> Transfer:
@@ -92,6 +95,8 @@ def transfer(
         network: On `device`; gives logits (N, outputs), the first of them for the classes of `trained_on`.
         images: Of the other data set, with its class names.
         trained_on: Whose size, mean and standard deviation the images get.
+        class_map: For classes of the images the class of `trained_on` that stands for each; all others count as not
+            trained on. None matches by name.
         batch_size: Images per batch.
         device: Where to compute.
 
@@ -99,15 +104,20 @@ def transfer(
         The counts.
 
     Raises:
-        InputError: The data sets have no class in common, or there are no images.
+        InputError: The data sets have no class in common, `class_map` names classes that are not there, or there are
+            no images.
 
     Source: MAN, supplement, section 3 (35.98 to 37.55 % for ResNet-32); neither the size, the normalisation nor the
         mapping of the classes is stated there, and no code is released.
     """
-    outputs = class_mapping(trained_on.classes, images.classes)
+    if class_map is None:
+        outputs = class_mapping(trained_on.classes, images.classes)
+    else:
+        outputs = given_mapping(class_map, trained_on.classes, images.classes)
     if not any(output is not None for output in outputs):
         raise InputError(
-            f"A network trained on {trained_on.title} knows none of the classes {', '.join(images.classes)}."
+            f"A network trained on {trained_on.title} knows none of the classes {_some(images.classes)}. Its own are "
+            f"{_some(trained_on.classes)}: say which stands for which by a class map (--classes FILE)."
         )
     small = ImageSet(resized(images.images, trained_on.shape[1:]), images.labels, images.classes)
     options = {"seed": 0, "augmentation": None, "shuffle": False}
@@ -135,6 +145,38 @@ def class_mapping(trained: Sequence[str], tested: Sequence[str]) -> tuple[int | 
     """
     places = {SYNONYMS.get(name, name): output for output, name in enumerate(trained)}
     return tuple(places.get(SYNONYMS.get(name, name)) for name in tested)
+
+
+def given_mapping(
+    class_map: Mapping[str, str], trained: Sequence[str], tested: Sequence[str]
+) -> tuple[int | None, ...]:
+    """Which output stands for each class of another data set, as somebody says; one may stand for several.
+
+    Args:
+        class_map: Names of tested classes, and for each the name of the class trained on.
+        trained: Class names in the order of the outputs.
+        tested: Class names of the other data set.
+
+    Returns:
+        Indices into `trained`; None for classes that the map leaves out.
+
+    Raises:
+        InputError: Names are none of the classes; all of them are told at once.
+    """
+    sides = (("tested", class_map, tested), ("trained on", dict.fromkeys(class_map.values()), trained))
+    problems = [
+        f"{name!r} is none of the classes {which}.{suggestion(name, known)} They are {_some(known)}."
+        for which, names, known in sides
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise InputError(listed(problems))
+    return tuple(trained.index(class_map[name]) if name in class_map else None for name in tested)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def resized(images: Tensor, size: Sequence[int]) -> Tensor:
