@@ -107,6 +107,29 @@ def last_value(argv: Sequence[str], *flags: str) -> str | None:
     return found
 
 
+def with_resumed_folder(argv: Sequence[str], *, verb: str) -> list[str]:
+    """A command line whose `--resume` without a folder means the one of `--out`.
+
+    Args:
+        argv: Words of the command line.
+        verb: Name of the verb.
+
+    Returns:
+        The words, `--resume` with its folder.
+
+    Raises:
+        InputError: There is no folder.
+    """
+    words = list(argv)
+    for index, word in enumerate(words):
+        if word == "--resume" and (index + 1 == len(words) or words[index + 1].startswith("--")):
+            out = last_value(words, "--out")
+            if out is None:
+                raise InputError(f"--resume needs the folder of a run: locallearn {verb} --resume runs/NAME.")
+            return [*words[:index], f"--resume={out}", *words[index + 1 :]]
+    return words
+
+
 def recipe_word(argv: Sequence[str]) -> str | None:
     """The word of a command line that names a recipe, found before the flags' types are known.
 

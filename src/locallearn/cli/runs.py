@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
-from locallearn.recipes import Recipe, load, save
+from locallearn.recipes import Recipe, load
 from locallearn.recipes.stored import RECIPE
 
 if TYPE_CHECKING:
@@ -52,15 +52,27 @@ def new_folder(out: Path | None, name: str, recipe: Recipe, *, label: str | None
     """
     if out is None:
         plain_name = Path(name).name.removesuffix(".toml")
-        plain = Path("runs") / f"{plain_name}-{label or file_name(recipe.method.name)}-seed{recipe.seed}"
-        out, number = plain, 1
-        while out.exists():
-            number += 1
-            out = plain.with_name(f"{plain.name}-{number}")
+        out = first_free(Path("runs") / f"{plain_name}-{label or file_name(recipe.method.name)}-seed{recipe.seed}")
     elif (out / RECIPE).exists():
         raise InputError(f"{str(out)!r} already holds a run: go on with it by --resume {out}, or choose another --out.")
     elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise InputError(f"{str(out)!r} exists and is no empty folder: choose another --out.")
+    return out
+
+
+def first_free(plain: Path) -> Path:
+    """A folder that does not exist yet.
+
+    Args:
+        plain: The folder wished for.
+
+    Returns:
+        The first free one of `NAME`, `NAME-2`, `NAME-3`.
+    """
+    out, number = plain, 1
+    while out.exists():
+        number += 1
+        out = plain.with_name(f"{plain.name}-{number}")
     return out
 
 
@@ -96,38 +108,15 @@ def train_seeds(
         KeyboardInterrupt: The user stopped it at once; how to go on has been printed.
         SystemExit: A signal stopped it, and its state is saved; likewise.
     """
-    from locallearn.parallel.team import Team
-    from locallearn.training import train
-    from locallearn.training.progress import Silent, for_stream
+    from locallearn import training
+    from locallearn.training.progress import for_stream
 
-    team = team or Team()
-    options: dict[str, Any] = {"fall_back": fall_back, "team": team}
     try:
-        if recipe.seeds == 1:
-            return [train(recipe, out, resume=resume, progress=for_stream() if team.leads else Silent(), **options)]
-        team.shared(lambda: _open(recipe, out))
-        summaries = []
-        for seed in range(recipe.seed, recipe.seed + recipe.seeds):
-            folder = out / f"seed{seed}"
-            one = recipe.model_copy(update={"seed": seed, "seeds": 1})
-            begun = team.shared((folder / RECIPE).exists)
-            progress = for_stream() if team.leads else Silent()
-            summaries.append(train(one, folder, resume=resume and begun, progress=progress, **options))
-        return summaries
+        return training.train_seeds(recipe, out, resume=resume, fall_back=fall_back, progress=for_stream, team=team)
     except (KeyboardInterrupt, SystemExit):
-        if team.leads and (out / RECIPE).exists():
+        if (team is None or team.leads) and (out / RECIPE).exists():
             print(f"stopped; go on with: locallearn train --resume {out}", file=sys.stderr)
         raise
-    except InputError:
-        if team.leads and not resume and [item.name for item in out.glob("*")] == [RECIPE]:
-            (out / RECIPE).unlink()
-            out.rmdir()
-        raise
-
-
-def _open(recipe: Recipe, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    save(recipe, out / RECIPE)
 
 
 def result(summary: Summary) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from locallearn.cli import runs
-from locallearn.cli.flags import Json, RecipeName, last_value, parsed_with_recipe, recipe_word
+from locallearn.cli.flags import Json, RecipeName, last_value, parsed_with_recipe, recipe_word, with_resumed_folder
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe, differences, load
 from locallearn.recipes.stored import RECIPE
@@ -56,7 +56,7 @@ def resolve(argv: Sequence[str]) -> tuple[Train, Recipe]:
     Raises:
         InputError: The recipe, a flag or the folder to resume is refused.
     """
-    argv = _with_resumed_folder(argv)
+    argv = with_resumed_folder(argv, verb="train")
     word, resumed = recipe_word(argv), last_value(argv, "--resume")
     stored = runs.stored_recipe(Path(resumed)) if resumed is not None else None
     base = stored if stored is not None and word is None else load(word or DEFAULT)
@@ -114,18 +114,6 @@ def _tell(options: Train, recipe: Recipe, summaries: Sequence[Summary], out: Pat
     runs.print_result(total)
     if options.json:
         print(json.dumps(total))
-
-
-def _with_resumed_folder(argv: Sequence[str]) -> list[str]:
-    # A --resume without a folder means the one of --out.
-    words = list(argv)
-    for index, word in enumerate(words):
-        if word == "--resume" and (index + 1 == len(words) or words[index + 1].startswith("--")):
-            out = last_value(words, "--out")
-            if out is None:
-                raise InputError("--resume needs the folder of a run: locallearn train --resume runs/NAME.")
-            return [*words[:index], f"--resume={out}", *words[index + 1 :]]
-    return words
 
 
 def _refuse_changes(stored: Recipe, recipe: Recipe, resumed: Path, out: Path | None) -> None:

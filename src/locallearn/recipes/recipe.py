@@ -9,14 +9,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from locallearn.datasets.spec import varied
 from locallearn.errors import listed
@@ -31,7 +27,7 @@ from locallearn.recipes.choices import (
     useless_heads,
 )
 from locallearn.recipes.distributed_section import DistributedSection
-from locallearn.recipes.section import Count, Fraction, NotNegative, Section, Whole
+from locallearn.recipes.section import Count, Fraction, NotNegative, Section, Whole, told_by_key
 from locallearn.recipes.training_section import TrainingSection
 
 if TYPE_CHECKING:
@@ -210,14 +206,6 @@ class Published(Section):
         return f"{self.name} = {self.value:.2f}{deviation} {self.unit}{runs}{f' ({place})' if place else ''}"
 
 
-def _told_by_key(given: Any, check: ValidatorFunctionWrapHandler) -> Published:
-    try:
-        return check(given)
-    except ValidationError as error:
-        context = {"inner": error, "model": Published, "message": str(error)}
-        raise PydanticCustomError("inner", "{message}", context) from error
-
-
 class Recipe(Section):
     """A complete run: enough, with the data, to repeat it."""
 
@@ -225,7 +213,7 @@ class Recipe(Section):
     """What the run is, in one line."""
     source: str = ""
     """Where the settings come from."""
-    published: Annotated[tuple[Annotated[Published, WrapValidator(_told_by_key)], ...], Field(strict=False)] = ()
+    published: Annotated[tuple[Annotated[Published, told_by_key(Published)], ...], Field(strict=False)] = ()
     """What papers print for the run; a number twice where they contradict each other."""
     guessed: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Settings the source leaves open, with the value chosen here and why."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from locallearn.recipes.choices import CONFIG
 
@@ -19,3 +20,23 @@ class Section(BaseModel):
     """One table of a recipe: unknown keys, wrong types, NaN and infinities are refused."""
 
     model_config = CONFIG
+
+
+def told_by_key(model: type[BaseModel]) -> WrapValidator:
+    """How sections that stand in a list or under names of the user's tell what is wrong with them.
+
+    Args:
+        model: The section.
+
+    Returns:
+        An annotation for it, with which `recipes.problems` names every wrong key by its path.
+    """
+
+    def check(given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(given)
+        except ValidationError as error:
+            context = {"inner": error, "model": model, "message": str(error)}
+            raise PydanticCustomError("inner", "{message}", context) from error
+
+    return WrapValidator(check)

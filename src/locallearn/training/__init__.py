@@ -5,6 +5,7 @@ from locallearn.training.network_file import load_network, save_network
 from locallearn.training.progress import Bar, Lines, Progress, Silent, for_stream
 from locallearn.training.summary import Summary
 from locallearn.training.train import train
+from locallearn.training.train_seeds import train_seeds
 
 __all__ = [
     "Bar",
@@ -17,4 +18,5 @@ __all__ = [
     "load_network",
     "save_network",
     "train",
+    "train_seeds",
 ]
