@@ -1,4 +1,4 @@
-"""List methods, networks, data sets or recipes."""
+"""List methods, networks, data sets, recipes or sweeps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError
 from locallearn.methods import METHODS, PRESETS
 from locallearn.recipes import groups, names, summary
+from locallearn.sweeping import sweep_file
 
-Kind = Literal["methods", "networks", "datasets", "recipes"]
+Kind = Literal["methods", "networks", "datasets", "recipes", "sweeps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +89,5 @@ def described(kind: Kind) -> dict[str, str]:
             return {name: f"{spec.title}, {spec.task}, {len(spec.classes)} classes" for name, spec in SPECS.items()}
         case "recipes":
             return {name: summary(name) for name in names()}
+        case "sweeps":
+            return {name: sweep_file.summary(name) for name in sweep_file.names()}

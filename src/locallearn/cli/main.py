@@ -26,6 +26,7 @@ VERBS = (
     "curves",
     "exits",
     "agreement",
+    "sweep",
     "ls",
     "show",
     "check-data",

@@ -13,13 +13,16 @@ from locallearn.recipes.choices import nearest, suggestion, unknown_key
 OPTIONS = ("network", "options")
 
 
-def problems(error: ValidationError, model: type[BaseModel], prefix: tuple[str | int, ...] = ()) -> list[str]:
+def problems(
+    error: ValidationError, model: type[BaseModel], prefix: tuple[str | int, ...] = (), *, whole: str = "recipe"
+) -> list[str]:
     """One sentence for each wrong key.
 
     Args:
         error: What pydantic found.
         model: The model that refused.
         prefix: Path of the model within the recipe.
+        whole: What to call the outermost model.
 
     Returns:
         Sentences that begin with the key path and, where there is one, end with a suggestion.
@@ -34,22 +37,23 @@ def problems(error: ValidationError, model: type[BaseModel], prefix: tuple[str |
             continue
         if item["type"] == "at":
             place = (*place, context["key"])
-        path = dotted(prefix + place)
+        path = dotted(prefix + place, whole=whole)
         found.setdefault(path, f"{path}{_sentence(item, place, model)}")
     return list(found.values())
 
 
-def dotted(place: tuple[str | int, ...]) -> str:
+def dotted(place: tuple[str | int, ...], *, whole: str = "recipe") -> str:
     """A key path as in `training.betas[1]`.
 
     Args:
         place: Keys and positions, outermost first.
+        whole: What to call the outermost model.
 
     Returns:
-        The path, or `recipe` for the whole.
+        The path, or `whole`.
     """
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
-    return text.removeprefix(".") or "recipe"
+    return text.removeprefix(".") or whole
 
 
 def paths(model: type[BaseModel]) -> list[str]:
