@@ -83,12 +83,25 @@ def check_layout(units: Sequence[Unit]) -> None:
     Raises:
         InputError: The units hand on (H, W, C).
     """
-    maps = [unit.out_shape for unit in units if len(unit.out_shape) == 3]
-    if any(late[0] < early[0] and late[2] > early[2] for early, late in pairwise(maps)):
+    if has_channels_last(units):
+        maps = [unit.out_shape for unit in units if len(unit.out_shape) == 3]
         raise InputError(
             f"The units of this network hand on maps of shapes {maps[0]} to {maps[-1]}, with the channels last; local "
             "heads read (C, H, W). Train it by ll.Backprop(), or with a method of your own."
         )
+
+
+def has_channels_last(units: Sequence[Unit]) -> bool:
+    """Whether a network's maps have the channels last: resolution falls and the last side grows.
+
+    Args:
+        units: The network's units.
+
+    Returns:
+        True if the units hand on (H, W, C).
+    """
+    maps = [unit.out_shape for unit in units if len(unit.out_shape) == 3]
+    return any(late[0] < early[0] and late[2] > early[2] for early, late in pairwise(maps))
 
 
 def warn_of_back_propagation(windows: Sequence[Window], partition: Partition, method: Method) -> None:

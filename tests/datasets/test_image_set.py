@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 
-from locallearn.datasets.image_set import ImageSet
+from locallearn.datasets.image_set import ImageSet, chosen
+from locallearn.datasets.samples import ChosenSamples
 from locallearn.errors import InputError
 
 
@@ -13,6 +16,25 @@ def test_selection() -> None:
     assert chosen.images.flatten().tolist() == [3, 1]
     assert len(chosen) == 2
     assert chosen.labels.tolist() == [1, 0]
+
+
+def test_samples_are_chosen_without_being_read() -> None:
+    class Counted:
+        classes = ("a", "b")
+        read: ClassVar[list[int]] = []
+
+        def __len__(self) -> int:
+            return 9
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            self.read.append(index)
+            return torch.full((1,), index), index % 2
+
+    some = chosen(Counted(), torch.tensor([7, 2]))
+    assert isinstance(some, ChosenSamples)
+    assert (len(some), some.classes, Counted.read) == (2, ("a", "b"), [])
+    assert [some[place][1] for place in range(2)] == [1, 0]
+    assert Counted.read == [7, 2]
 
 
 @pytest.mark.parametrize(

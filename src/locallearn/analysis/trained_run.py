@@ -13,7 +13,7 @@ import torch
 
 from locallearn import datasets
 from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches
-from locallearn.datasets.image_set import ImageSet, Splits
+from locallearn.datasets.image_set import ImageSet, Splits, chosen
 from locallearn.datasets.registry import find_spec
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
@@ -150,7 +150,7 @@ class TrainedRun:
         """
         if count is not None and count < len(part):
             generator = torch.Generator().manual_seed(seed)
-            part = part.select(torch.randperm(len(part), generator=generator)[:count].sort().values)
+            part = chosen(part, torch.randperm(len(part), generator=generator)[:count].sort().values)
         return evaluation_batches(part, batch_size, spec=self.spec, device=device)
 
     def _checkpoint(self, step: int | None) -> Path:

@@ -23,6 +23,7 @@ VERBS = (
     "export",
     "plan",
     "simulate",
+    "features",
     "curves",
     "exits",
     "agreement",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from locallearn.datasets.samples import Samples
+from locallearn.datasets.samples import ChosenSamples, Samples
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 
@@ -51,6 +51,19 @@ class ImageSet:
             The M images with their labels.
         """
         return ImageSet(self.images[indices], self.labels[indices], self.classes)
+
+
+def chosen(part: ImageSet | Samples, indices: Tensor) -> ImageSet | Samples:
+    """Some images of a set.
+
+    Args:
+        part: Images in memory, or samples that are read one by one.
+        indices: (M,), int64, which ones and in which order.
+
+    Returns:
+        The M images; samples are not read yet.
+    """
+    return part.select(indices) if isinstance(part, ImageSet) else ChosenSamples(part, tuple(indices.tolist()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +39,30 @@ class Samples(Protocol):
             x2, y2), `labels` (n,) int64 from 1, `masks` (n, H, W) uint8 and `image_id` (detection).
         """
         ...
+
+
+@dataclass(frozen=True)
+class ChosenSamples:
+    """Some of the samples of a data set.
+
+    Args:
+        samples: All of them.
+        indices: Which ones, in their order.
+    """
+
+    samples: Samples
+    indices: tuple[int, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names."""
+        return self.samples.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        return self.samples[self.indices[index]]
 
 
 class SampleTransform(ABC):

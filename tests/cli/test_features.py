@@ -1,0 +1,68 @@
+"""The verb: what it prints, draws and refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from locallearn.cli import main
+from locallearn.cli.features import _evenly
+from locallearn.training import train
+from training.tiny_runs import recipe
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("dgl", "backprop"):
+        train(recipe(method={"name": name}, training={"epochs": 1}), folder / name)
+    return folder
+
+
+def test_runs_are_drawn_beside_each_other(folders, tmp_path, capsys):
+    words = ["features", str(folders / "dgl"), str(folders / "backprop"), "--images-at", "3", "17", "--channels", "2"]
+    assert main.main([*words, "--out", str(tmp_path / "features.svg"), "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["images_at"] == [3, 17]
+    assert list(found["blocks"]) == ["dgl", "backprop"]
+    assert [(row["block"], row["shape"], len(row["channels"])) for row in found["blocks"]["dgl"]] == [
+        (1, [4, 8, 8], 2),
+        (2, [4, 8, 8], 2),
+    ]
+    drawing = (tmp_path / "features.svg").read_text()
+    for words in ("test image 17", "backprop", "brought to its own range", "of largest variance"):
+        assert words in drawing
+    kept = json.loads((folders / "dgl" / "analysis" / "features.json").read_text())
+    assert kept["blocks"] == found["blocks"]["dgl"] and kept["settings"]["images_at"] == [3, 17]
+
+
+def test_channels_and_blocks_that_were_named_are_shown(folders, tmp_path, capsys):
+    words = ["features", str(folders / "dgl"), "--channel-numbers", "2", "0", "--blocks", "2", "--device", "cpu"]
+    assert main.main([*words, "--images", "3", "--plot", str(tmp_path / "features.png"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert len(found["images_at"]) == 3 == len(set(found["images_at"]))
+    assert found["blocks"] == {"dgl": [{"block": 2, "shape": [4, 8, 8], "channels": [2, 0]}]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--images-at", "3", "-1", "99999"], "There is no test image 99999"),
+        (["--channel-numbers", "4"], "no channel 4"),
+        (["--blocks", "3"], "no block 3"),
+        (["--channels", "0"], "--channels must be at least 1"),
+        (["--out", "features.gif"], ".png, .svg or .pdf"),
+    ],
+)
+def test_what_is_not_there_is_refused(folders, monkeypatch, tmp_path, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["features", str(folders / "dgl"), "--device", "cpu", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_few_blocks_of_many_are_shown_with_the_first_and_the_last():
+    assert _evenly(3) == [0, 1, 2]
+    assert _evenly(1) == [0]
+    assert _evenly(55) == [0, 8, 15, 23, 31, 39, 46, 54]
