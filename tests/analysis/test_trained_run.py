@@ -10,6 +10,9 @@ from safetensors.torch import load_file
 from locallearn.analysis import opened, opened_all
 from locallearn.analysis.stored import store, stored
 from locallearn.errors import InputError
+from locallearn.execution import PLAIN
+from locallearn.recipes import load, save
+from locallearn.recipes.recipe import ExecutionSection
 
 CPU = torch.device("cpu")
 
@@ -57,6 +60,13 @@ def test_a_run_under_way_shows_its_newest_checkpoint(runs, tmp_path):
     shutil.rmtree(folder / "checkpoints")
     with pytest.raises(InputError, match=r"There is no checkpoint in .* let the run train"):
         opened(folder).model(CPU)
+
+
+def test_a_model_is_plain_however_it_was_trained(runs, tmp_path):
+    (tmp_path / "network.safetensors").write_bytes((runs["dgl"] / "network.safetensors").read_bytes())
+    recipe = load(runs["dgl"] / "recipe.toml")
+    save(recipe.model_copy(update={"execution": ExecutionSection(compile=True)}), tmp_path / "recipe.toml")
+    assert opened(tmp_path).recipe.execution.compile and opened(tmp_path).model(CPU).execution == PLAIN
 
 
 def test_what_is_no_run_is_refused(runs, tmp_path):

@@ -19,6 +19,7 @@ from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
 from locallearn.recipes import Recipe, load
+from locallearn.recipes.recipe import ExecutionSection
 from locallearn.recipes.stored import NETWORK, RECIPE
 from locallearn.training import checkpoint
 from locallearn.training.assembly import build_model, without_weights
@@ -87,12 +88,14 @@ class TrainedRun:
             heads: Whether the auxiliary networks are needed too, which checkpoints alone have.
 
         Returns:
-            The model; without `heads`, auxiliary networks may be fresh ones.
+            The model, carried out plainly however it was trained; without `heads`, auxiliary networks may be fresh
+            ones.
 
         Raises:
             InputError: There is no such checkpoint, or it is damaged or another network's.
         """
-        model = build_model(without_weights(self.recipe), self.spec, device)
+        recipe = without_weights(self.recipe).model_copy(update={"execution": ExecutionSection()})
+        model = build_model(recipe, self.spec, device)
         if step is None and not heads and self.is_finished:
             load_network(model.network, self.path / NETWORK)
         else:
