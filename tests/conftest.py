@@ -1,4 +1,4 @@
-"""One thread per test process: the tensors are tiny, and workers share the cores."""
+"""One thread per test process: the tensors are tiny, and workers share the cores. Finished runs to look into."""
 
 from __future__ import annotations
 
@@ -6,8 +6,29 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
 # Fake tensors announce a device, for which a later first backward pass would start threads that forked children lack.
 torch.ones(1, requires_grad=True).sum().backward()
+
+
+def digits(**changes):
+    from locallearn.recipes import checked, load
+
+    tables = load("digits").model_dump()
+    tables["training"] |= {"epochs": 2, "keep_checkpoints": 3} | changes.pop("training", {})
+    tables["training"]["schedule"] = {"name": "cosine"}
+    return checked(tables | {"device": "cpu"} | changes, where="a test's recipe")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Folders of small finished runs of the digits recipe by method: dgl and backprop, on the same blocks."""
+    from locallearn.training import train
+
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("dgl", "backprop"):
+        train(digits(method={"name": name}), folder / name)
+    return {name: folder / name for name in ("dgl", "backprop")}

@@ -25,7 +25,9 @@ def test_all_that_is_wrong_is_told_at_once(runs, tmp_path):
     told = str(refused.value)
     assert "bare' has no checkpoint" in told and "is a run of segmentation" in told
     assert "dgl' has not ended: go on with it by locallearn train --resume" in told
-    assert "is of cifar10 with 10 classes" in told and "of digits with 10 classes: give runs of one data set" in told
+    assert (
+        "is of cifar10 with 10 classes at 32x32" in told and "digits with 10 classes at 8x8: give runs of one" in told
+    )
 
 
 def test_a_run_under_way_can_be_asked_for(runs, tmp_path):

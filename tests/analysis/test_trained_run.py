@@ -83,12 +83,13 @@ def test_several_seeds_are_several_runs(runs, tmp_path):
         shutil.copytree(runs["dgl"], folder / f"seed{seed}")
     (folder / "recipe.toml").write_text(text.replace("seeds = 1", "seeds = 2"))
     assert [run.path.name for run in opened_all([folder])] == ["seed0", "seed1"]
+    assert [run.name for run in opened_all([folder])] == ["seeds-seed0", "seeds-seed1"]
     with pytest.raises(InputError, match="holds 2 runs"):
         opened(folder)
 
 
 def test_what_was_found_is_kept_beside_the_run(runs, tmp_path):
-    shutil.copytree(runs["dgl"], tmp_path / "run")
+    shutil.copytree(runs["dgl"], tmp_path / "run", ignore=shutil.ignore_patterns("analysis"))
     run = opened(tmp_path / "run")
     assert stored(run) == {}
     path = store(run, "probe", {"accuracy": [0.5]}, settings={"images": 3})

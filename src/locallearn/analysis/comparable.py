@@ -22,7 +22,7 @@ def opened_together(paths: Sequence[Path], *, finished: bool = True, checkpoints
 
     Raises:
         InputError: A folder holds no run or is named twice; a run is of another task, has not ended or has no
-            checkpoint; or the runs are of several data sets, or tell different numbers of classes apart.
+            checkpoint; or the runs are of several data sets, numbers of classes or sizes of images.
     """
     runs = opened_all(paths)
     if not runs:
@@ -51,4 +51,5 @@ def _problems(run: TrainedRun, *, finished: bool, checkpoints: bool) -> list[str
 
 
 def _data(run: TrainedRun) -> str:
-    return f"{run.spec.name} with {len(run.spec.classes)} classes"
+    height, width = run.spec.shape[1:]
+    return f"{run.spec.name} with {len(run.spec.classes)} classes at {height}x{width}"

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from locallearn import datasets
+from locallearn.datasets.batches import epoch_order
 from locallearn.datasets.batching import AnyBatches, augmented, evaluation_batches
 from locallearn.datasets.image_set import ImageSet, Splits, chosen
 from locallearn.datasets.registry import find_spec
+from locallearn.datasets.samples import Samples
 from locallearn.datasets.spec import DatasetSpec
 from locallearn.errors import InputError
 from locallearn.local_model import LocalModel
@@ -43,8 +45,9 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """What to call it beside other runs."""
-        return self.path.name
+        """What to call it beside other runs; a seed's run by the folder that holds all seeds, too."""
+        several = (self.path.parent / RECIPE).is_file()
+        return f"{self.path.parent.name}-{self.path.name}" if several else self.path.name
 
     @property
     def is_finished(self) -> bool:
@@ -132,12 +135,13 @@ class TrainedRun:
 
     def batches(
         self,
-        part: ImageSet | Any,
+        part: ImageSet | Samples,
         device: torch.device,
         *,
         count: int | None = None,
         batch_size: int = 500,
         seed: int = 0,
+        order: int | None = None,
     ) -> AnyBatches:
         """Batches as the network is tested on them.
 
@@ -147,13 +151,14 @@ class TrainedRun:
             count: So many images, drawn without putting back; all if None.
             batch_size: Images per batch.
             seed: Of the draw.
+            order: Which random order the images come in; None leaves them in the set's own, which may be by class.
 
         Returns:
             The batches.
         """
-        if count is not None and count < len(part):
-            generator = torch.Generator().manual_seed(seed)
-            part = chosen(part, torch.randperm(len(part), generator=generator)[:count].sort().values)
+        if order is not None or (count is not None and count < len(part)):
+            drawn = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))[:count]
+            part = chosen(part, drawn.sort().values if order is None else drawn[epoch_order(len(drawn), seed, order)])
         return evaluation_batches(part, batch_size, spec=self.spec, device=device)
 
     def _checkpoint(self, step: int | None) -> Path:

@@ -23,6 +23,8 @@ VERBS = (
     "export",
     "plan",
     "simulate",
+    "probe",
+    "similarity",
     "features",
     "curves",
     "exits",
