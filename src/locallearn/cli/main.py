@@ -29,6 +29,7 @@ VERBS = (
     "curves",
     "exits",
     "agreement",
+    "report",
     "sweep",
     "ls",
     "show",
