@@ -134,6 +134,6 @@ def test_the_page_is_as_wide_as_the_screen(page, tmp_path, width):
         document.title = wide.join(" ")
     }</script>"""
     file.write_text(f"<title></title>{frame}{measure}")
-    content, _ = chromium(file, tmp_path, "--dump-dom")
+    content, _ = chromium(file, tmp_path, "--hide-scrollbars", "--dump-dom")
     whole, *pictures = map(int, re.search(r"<title>(.*?)</title>", content)[1].split())
     assert whole == width and len(pictures) == 10 and all(280 < picture <= 600 for picture in pictures)
