@@ -38,3 +38,10 @@ def test_panels_share_axes_and_mark_a_place():
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "", "loss", ""]
     assert [len(axes.lines) for axes in figure.axes] == [1, 2, 1, 2]
     assert list(figure.axes[1].lines[1].get_xdata()) == [1.5, 1.5]
+
+
+def test_what_lies_below_a_line_can_be_shaded():
+    with styled():
+        axes = over_steps({"a": ([0, 1], [2.0, 3.0])}, title="", x="", value="", fill=True).axes[0]
+    assert axes.get_ylim()[0] == 0
+    assert {tuple(point) for point in axes.collections[0].get_paths()[0].vertices} >= {(0, 0), (0, 2), (1, 3), (1, 0)}

@@ -27,6 +27,7 @@ VERBS = (
     "similarity",
     "features",
     "curves",
+    "profile",
     "exits",
     "agreement",
     "report",

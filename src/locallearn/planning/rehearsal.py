@@ -54,8 +54,13 @@ class Setting:
     step_in_backward: bool = False
 
 
-class _Parts(StepListener):
-    """Tells the meter which part is running: the blocks up to an end of windows, and the windows that end there."""
+class StepParts(StepListener):
+    """Tells the meter which part is running: the blocks up to an end of windows, and the windows that end there.
+
+    Args:
+        model: Whose steps are counted; its parts end at `ends(model)`.
+        meter: What counts.
+    """
 
     def __init__(self, model: LocalModel, meter: StepMeter) -> None:
         self._model, self._meter = model, meter
@@ -224,7 +229,7 @@ class Rehearsal:
             )  # fmt: skip
 
             def listened(inputs: Tensor, targets: Tensor, meter: StepMeter) -> None:
-                step.listener = _Parts(model, meter)
+                step.listener = StepParts(model, meter)
                 step(inputs, targets)
 
             return step, self._measured(step, setting, listened)

@@ -37,7 +37,7 @@ class Panel:
     mark: float | None = None
 
 
-def over_steps(curves: Lines, *, title: str, x: str, value: str, log: bool = False) -> Figure:
+def over_steps(curves: Lines, *, title: str, x: str, value: str, log: bool = False, fill: bool = False) -> Figure:
     """Draw what was measured over epochs, steps, seconds or operations.
 
     Args:
@@ -46,12 +46,16 @@ def over_steps(curves: Lines, *, title: str, x: str, value: str, log: bool = Fal
         x: What lies along, with its unit.
         value: What the values are, with their unit.
         log: Whether values are on a logarithmic axis; those that are not positive are left out then.
+        fill: Whether what lies below a line is shaded, down to 0.
 
     Returns:
         The figure; draw it inside of `styled`.
     """
     figure, axes = chart(title=title, x=x, value=value)
     _draw(axes, Panel(curves, x, value, log))
+    for line in axes.lines if fill else ():
+        axes.fill_between(line.get_xdata(), line.get_ydata(), color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set_ylim(bottom=0)
     legend_below(figure)
     return figure
 

@@ -16,10 +16,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from locallearn import networks
 from locallearn.benchmarking.turns import in_turns
+from locallearn.engine.step_listener import Several
 from locallearn.errors import InputError
 from locallearn.parallel.whole_model import WholeModel
 from locallearn.planning.fake_network import fake_network
-from locallearn.planning.step_meter import StepMeter, measure
+from locallearn.planning.rehearsal import StepParts, ends
+from locallearn.planning.step_meter import BATCH, Measurement, StepMeter, measure
 from locallearn.precision import precision_context
 from locallearn.recipes import checked, dumped
 from locallearn.tasks.named import task_of
@@ -62,18 +64,44 @@ def step_cost(recipe: Recipe, spec: DatasetSpec | None = None) -> StepCost:
         InputError: The task is detection, whose losses depend on what is in an image.
     """
     spec = spec or recipe_spec(recipe)
+    return _counted(_settings(recipe, spec), spec)
+
+
+def rehearsed_step(recipe: Recipe, spec: DatasetSpec | None = None) -> tuple[Measurement, list[int]]:
+    """All that one step holds and computes, moment by moment; see `step_cost`.
+
+    Args:
+        recipe: A complete run; fp16 is counted as bf16.
+        spec: See `step_cost`.
+
+    Returns:
+        The measurement, by parts of the step, the optimizer's step being in none; one past the last block of each part.
+
+    Raises:
+        InputError: The task is detection.
+    """
+    spec = spec or recipe_spec(recipe)
+    return _rehearsed(_settings(recipe, spec), spec)
+
+
+def _settings(recipe: Recipe, spec: DatasetSpec) -> str:
     if spec.by_lists:
         raise InputError("what a detector's losses compute depends on the images, and here there are none.")
     precision = "bf16" if recipe.precision == "fp16" else recipe.precision
     training = recipe.training.model_copy(update={"offload": False, "capture": False})
     apart = {"title": "", "seed": 0, "seeds": 1, "device": "cpu", "data": None, "channels_last": False}
     apart["training"] = training
-    return _counted(dumped(without_weights(recipe).model_copy(update=apart | {"precision": precision})), spec)
+    return dumped(without_weights(recipe).model_copy(update=apart | {"precision": precision}))
 
 
 @functools.cache
 def _counted(settings: str, spec: DatasetSpec) -> StepCost:
     # Keyed by the recipe's text, because recipes hold dictionaries.
+    measured, _ = _rehearsed(settings, spec)
+    return StepCost(measured.peak.total, measured.total_flops)
+
+
+def _rehearsed(settings: str, spec: DatasetSpec) -> tuple[Measurement, list[int]]:
     recipe = checked(tomllib.loads(settings), where="The recipe")
     size, device, mode = recipe.training.batch_size, torch.device("cpu"), FakeTensorMode()
     named = partial(networks.build, recipe.network.name, len(spec.classes), **recipe.network.options)
@@ -82,14 +110,17 @@ def _counted(settings: str, spec: DatasetSpec) -> StepCost:
         model = model_of(recipe, spec, device, network)
         optimizer = optimizers.build(model.parameter_groups(), recipe.training)
         stepping = OptimizerStep(WholeModel(model), optimizer, recipe, device)
+        listener = stepping.listener
 
-        def step(_: StepMeter) -> None:
+        def step(meter: StepMeter) -> None:
             inputs = torch.empty(size, *spec.shape)
-            stepping.add(inputs, model.task.blank_targets(inputs), 1)
+            targets = model.task.blank_targets(inputs)
+            meter.label(BATCH, [inputs, targets])
+            stepping.listener = Several(StepParts(model, meter), listener)
+            stepping.add(inputs, targets, 1)
             stepping.finish()
 
-        measured = measure(step, model, optimizer)
-    return StepCost(measured.peak.total, measured.total_flops)
+        return measure(step, model, optimizer), ends(model)
 
 
 def time_ratios(recipes: Sequence[Recipe], spec: DatasetSpec | None = None, *, rounds: int = 7) -> list[float]:
