@@ -21,7 +21,7 @@ fix:  ## repair style, rewrite generated tables
 	uv run ruff format
 	uv run python -m benchmarks.tables
 
-tables:  ## rewrite the tables of README and benchmarks from code and result files
+tables:  ## rewrite the tables of README, documents and benchmarks from code and result files
 	uv run python -m benchmarks.tables
 
 docs:  ## the documentation as HTML in docs/_build

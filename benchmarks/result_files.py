@@ -56,4 +56,4 @@ def saved(ratio: float | None) -> str:
     Returns:
         Such as `12.3 %`.
     """
-    return "not measured" if ratio is None else f"{1 - ratio:.1%}".replace("%", " %")
+    return "not measured" if ratio is None else f"{round(1 - ratio, 3) + 0.0:.1%}".replace("%", " %")

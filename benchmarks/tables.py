@@ -1,4 +1,4 @@
-"""Tables of README and benchmarks, generated from code and result files."""
+"""Tables of README, documents and benchmarks, generated from code and result files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ from benchmarks.benchmark_tables import (
     training,
     windows,
 )
+from benchmarks.method_tables import departures, results, source
 from benchmarks.networks_table import networks
 from benchmarks.parallel_table import parallel
 from benchmarks.readme_tables import memory_summary, methods, tasks
+
+from locallearn.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,6 +52,13 @@ SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
         "precision": precision,
         "precision_runs": partial(learned, "precision_runs"),
     },
+} | {
+    f"docs/methods/{name}.md": {
+        "source": partial(source, name),
+        "departures": partial(departures, name),
+        "results": partial(results, name),
+    }
+    for name in METHODS
 }
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class Backprop(Method):
     """End-to-end back-propagation of the task's loss.
 
-    Source: Rumelhart, Hinton, Williams. Learning representations by back-propagating errors. Nature 1986.
-    Departures: None. `Execution(recompute="blocks")` makes it activation checkpointing: Chen, Xu, Zhang, Guestrin.
-        Training deep nets with sublinear memory cost. 2016.
+    Source: Rumelhart, Hinton, Williams. Learning representations by back-propagating errors. Nature 1986. With
+        `Execution(recompute="blocks")` it is activation checkpointing: Chen, Xu, Zhang, Guestrin. Training deep nets
+        with sublinear memory cost. 2016.
+    Departures: None.
     """
 
     has_objectives: ClassVar[bool] = False
