@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import tyro
 
 import locallearn as ll
+from locallearn.cli.main import VERBS
+from locallearn.cli.step_flags import StepParser, step_options
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,14 +74,64 @@ def test_listing_commands_run(command):
     assert result.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [c for c in commands() if c.startswith("uv run locallearn train") or "locallearn compare" in c],
-)
-def test_training_commands_resolve(command):
+PLACEHOLDERS = {"PATH": ".", "RECIPE": "digits", "runs/NAME": "runs/one", "RUN": "runs/one"}
+
+
+def documented_commands():
+    """Every command line of this package in README, guides and pages, as (page, verb and its words)."""
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        if "_build" in path.parts:
+            continue
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                words = words[words.index("&&") + 1 :] if "&&" in words else words
+                if "locallearn" in words and (rest := words[words.index("locallearn") + 1 :]):
+                    yield path.relative_to(ROOT).as_posix(), tuple(PLACEHOLDERS.get(word, word) for word in rest)
+
+
+class Accepted(BaseException):
+    """A command line was read to its end."""
+
+
+@pytest.fixture
+def parsing_only(monkeypatch):
+    """Verbs read their flags, and stop before they do anything."""
+
+    def reads(parse):
+        def read(*args, **options):
+            parse(*args, **options)
+            raise Accepted
+
+        return read
+
+    monkeypatch.setattr(tyro, "cli", reads(tyro.cli))
+    monkeypatch.setattr(StepParser, "parse", reads(lambda self, argv: step_options(_parse(self, argv))))
+
+
+_parse = StepParser.parse
+COMMANDS = sorted(set(documented_commands()))
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=lambda value: value if isinstance(value, str) else value[0])
+def test_documented_commands_are_read_to_their_end(page, words, parsing_only):
     """Their flags are legal; what they do is tested with the command line, and the default run by the slow test."""
-    verb, *arguments = shlex.split(command.replace("PATH", "."))[3:]
+    verb, *arguments = words
+    assert verb in VERBS, f"{page}: there is no verb {verb}"
+    module = importlib.import_module(f"locallearn.cli.{verb.replace('-', '_')}")
+    with pytest.raises(Accepted):
+        module.run(arguments)
+
+
+@pytest.mark.parametrize(("page", "words"), [each for each in COMMANDS if each[1][0] in ("train", "compare")])
+def test_documented_trainings_resolve(page, words):
+    verb, *arguments = words
     importlib.import_module(f"locallearn.cli.{verb}").resolve(arguments)
+
+
+def test_commands_are_found_on_all_kinds_of_pages():
+    pages = {page for page, _ in COMMANDS}
+    assert {"README.md", "docs/guide_memory.md", "docs/methods/dgl.md", "docs/parallel.md"} <= pages
 
 
 @pytest.mark.slow
