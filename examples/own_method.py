@@ -4,8 +4,8 @@ Run: python examples/own_method.py
 
 The method below has windows of two blocks that overlap by one, and every window predicts the class and restores the
 image. The engine does the rest: one forward pass per block, every window's graph freed before the next is built, the
-gradients of overlapping windows added. Kept in a module of yours it works on the command line too, and its field is a
-flag: locallearn train --method own_method:PredictAndRestore --method.weight 0.5
+gradients of overlapping windows added. In the folder where the module is, the command line takes it too, and its field
+is a flag: locallearn train --method own_method:PredictAndRestore --method.weight 0.5
 """
 
 from __future__ import annotations
