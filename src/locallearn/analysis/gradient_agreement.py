@@ -67,10 +67,9 @@ def gradient_agreement(model: LocalModel, batches: Iterable[tuple[Tensor, Any]])
         InputError: See `LocalModel.local_backward`.
     """
     found: list[list[float | None]] = []
-    with _as_it_is(model) as before:
-        for inputs, targets in batches:
+    for inputs, targets in batches:
+        with _as_it_is(model):
             found.append(_cosines(_local(model, inputs, targets), _back_propagated(model, inputs, targets)))
-            model.load_state_dict(before)
     columns = [[value for value in column if value is not None] for column in zip(*found, strict=True)]
     return Agreement(
         tuple(fmean(column) if column else None for column in columns),
@@ -174,7 +173,7 @@ def _cosine(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> float | Non
 
 
 @contextmanager
-def _as_it_is(model: LocalModel) -> Iterator[dict[str, Tensor]]:
+def _as_it_is(model: LocalModel) -> Iterator[None]:
     """The mode in which gradients are compared; at the end everything is as it was."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     gradients = [(p, p.grad) for p in model.parameters()]
@@ -184,7 +183,7 @@ def _as_it_is(model: LocalModel) -> Iterator[dict[str, Tensor]]:
             if isinstance(module, _BatchNorm):
                 module.train()
         try:
-            yield before
+            yield
         finally:
             model.load_state_dict(before)
             for p, gradient in gradients:
