@@ -20,7 +20,7 @@ REFERENCE = "backprop"
 KEPT = {
     "probe": ("settings", "accuracy", "deviation"),
     "agreement": ("settings", "steps", "mean"),
-    "exits": ("settings", "accuracy"),
+    "exits": ("settings", "exits"),
     f"similarity-with-{REFERENCE}": ("settings", "curve", "mean"),
 }
 """Which parts of an analysis are committed; whole matrices stay with the run."""

@@ -65,6 +65,21 @@ def agreement_over_training() -> Figure:
     )
 
 
+def exits() -> Figure:
+    """Accuracy of every hidden head over the work up to there."""
+    rows = [row for row in result("analyses")["rows"] if "exits" in row]
+    places = {row["name"]: [place for place in row["exits"]["exits"] if place["accuracy"] is not None] for row in rows}
+    return over_steps(
+        {
+            name: ([place["macs"] / 1e6 for place in found], [place["accuracy"] for place in found])
+            for name, found in places.items()
+        },
+        title="Stopping early: what the heads of blocks say",
+        x="million multiply-accumulates per image",
+        value="test accuracy in %",
+    )
+
+
 def inner_mean(cosines: list[float | None]) -> float | None:
     """The mean over the blocks but the last, which learns from the network's own loss under every method.
 
@@ -81,6 +96,7 @@ def inner_mean(cosines: list[float | None]) -> float | None:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "probe": probe,
     "similarity": similarity,
+    "exits": exits,
     "agreement": agreement,
     "agreement_over_training": agreement_over_training,
 }
