@@ -53,6 +53,12 @@ def test_fields_of_what_a_method_is_laid_over():
     assert [point.recipe.method.options["base"]["head"] for point in found] == ["man", "auglocal"]
 
 
+def test_a_case_has_the_last_word_over_what_is_shared():
+    cases = [{"name": "own", "set": {"training.epochs": 7}}, {"name": "shared"}]
+    found = made(recipe="digits", set={"training.epochs": 3, "training.lr": 0.5}, case=cases)
+    assert [(p.recipe.training.epochs, p.recipe.training.lr) for p in found] == [(7, 0.5), (3, 0.5)]
+
+
 def test_printed_numbers_stay_only_with_the_run_they_were_printed_for():
     name = "cifar10_resnet32_k16_dgl+man"
     same, other = made(recipe=name, set={"data": "x", "device": "cpu"}, grid={"method.momentum": [0.995, 0.9]}, seeds=2)

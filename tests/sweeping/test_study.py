@@ -38,6 +38,17 @@ def test_the_same_history_draws_the_same_values(sweep, tmp_path):
     assert proposed(wanted.model_copy(update={"seed": 1}), []) != straight[0]
 
 
+def test_what_did_well_is_drawn_more_often(sweep, tmp_path):
+    wanted = sweep(search={"training.lr": {"low": 0.0, "high": 1.0}}, trials=1)
+    found = {}
+    for best in (0.1, 0.9):
+        with opened(tmp_path / f"{best}.sqlite") as study:
+            for place in range(20):
+                record(study, wanted, {"training.lr": place / 20}, {}, score=-abs(place / 20 - best))
+            found[best] = proposed(wanted, study.get_trials())["training.lr"]
+    assert found[0.1] < 0.4 and found[0.9] > 0.6
+
+
 def test_values_are_of_the_kinds_asked_for(sweep, tmp_path):
     with opened(tmp_path / "study.sqlite") as study:
         found = drawn(study, sweep(search=SEARCH, trials=12), 12)

@@ -195,10 +195,7 @@ def _wanted(sweep: Sweep) -> Iterable[tuple[Changes, Changes, str]]:
 def _put(tables: dict[str, Any], path: str, value: Any, where: str) -> None:
     *sections, key = path.split(".")
     for depth, section in enumerate(sections, 1):
-        inner = tables.get(section, {})
-        if not isinstance(inner, dict):
+        tables = tables.setdefault(section, {})
+        if not isinstance(tables, dict):
             raise InputError(f"{where}: {'.'.join(sections[:depth])} is no table, so there is no field {path!r} in it.")
-        # What the recipe holds is left as it is.
-        tables[section] = dict(inner)
-        tables = tables[section]
     tables[key] = value
