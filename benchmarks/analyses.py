@@ -37,7 +37,11 @@ def row_of(path: Path) -> dict[str, Any]:
     """
     (run,) = opened_all([path])
     found = stored(run)
-    parts = {name: {key: found[name][key] for key in keys} for name, keys in KEPT.items() if name in found}
+    parts = {
+        name: {key: found[name][key] for key in keys if key in found[name]}
+        for name, keys in KEPT.items()
+        if name in found
+    }
     return row(path) | parts
 
 

@@ -24,7 +24,7 @@ def probe() -> Figure:
     rows = [row for row in result("analyses")["rows"] if "probe" in row]
     return over_depth(
         {row["name"]: row["probe"]["accuracy"] for row in rows},
-        spreads={row["name"]: row["probe"]["deviation"] for row in rows},
+        spreads={row["name"]: row["probe"]["deviation"] for row in rows if "deviation" in row["probe"]},
         title="A linear classifier on the features of every block",
         value="test accuracy in %",
     )
@@ -68,7 +68,8 @@ def agreement_over_training() -> Figure:
 def exits() -> Figure:
     """Accuracy of every hidden head over the work up to there."""
     rows = [row for row in result("analyses")["rows"] if "exits" in row]
-    places = {row["name"]: [place for place in row["exits"]["exits"] if place["accuracy"] is not None] for row in rows}
+    # Of several heads at a block the one that is in the ensemble.
+    places = {row["name"]: [place for place in row["exits"]["exits"] if place["ensemble_macs"]] for row in rows}
     return over_steps(
         {
             name: ([place["macs"] / 1e6 for place in found], [place["accuracy"] for place in found])

@@ -16,7 +16,7 @@ def row(name, early, late, likeness, cosines):
         "name": name, "num_blocks": BLOCKS, "steps": 9, "batch_size": 2, "epochs": 1, "precision": "fp32",
         "test_accuracy": 12.345, "probe": {"accuracy": accuracy, "deviation": [0.1] * BLOCKS},
         "similarity-with-backprop": {"curve": [likeness] * BLOCKS, "mean": likeness},
-        "exits": {"exits": [{"accuracy": None, "macs": None}, {"accuracy": 50.0, "macs": 2e6}]},
+        "exits": {"exits": [{"ensemble_macs": None}, {"accuracy": 50.0, "macs": 2e6, "ensemble_macs": 3e6}]},
         "agreement": {"steps": [0, 9], "mean": [[0.9, None, 1.0], cosines]},
     }  # fmt: skip
 

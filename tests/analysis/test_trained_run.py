@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,3 +98,20 @@ def test_what_was_found_is_kept_beside_the_run(runs, tmp_path):
     found = stored(run)["probe"]
     assert found == json.loads(path.read_text())
     assert (found["accuracy"], found["settings"], found["run"]) == ([0.5], {"images": 3}, "run")
+
+
+def test_runs_of_equal_names_are_told_apart_by_the_folders_around_them(runs, tmp_path, monkeypatch):
+    for around in ("a", "b"):
+        shutil.copytree(runs["dgl"], tmp_path / around / "run")
+    assert [run.name for run in opened_all([tmp_path / "a" / "run", tmp_path / "b" / "run"])] == ["a-run", "b-run"]
+    monkeypatch.chdir(tmp_path / "a" / "run")
+    assert opened(Path()).name == "run"
+
+
+def test_a_file_that_no_analysis_wrote_is_named(runs, tmp_path):
+    shutil.copytree(runs["dgl"], tmp_path / "run")
+    (tmp_path / "run" / "analysis").mkdir(exist_ok=True)
+    for text in ("[1]", "{"):
+        (tmp_path / "run" / "analysis" / "probe.json").write_text(text)
+        with pytest.raises(InputError, match=r"probe.json was not written by an analysis"):
+            stored(opened(tmp_path / "run"))

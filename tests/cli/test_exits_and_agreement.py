@@ -59,7 +59,8 @@ def test_agreement(made, tmp_path, capsys):
     assert f"step {dgl['steps'][0]}" in (tmp_path / "one.svg").read_text()
 
 
-def test_what_is_refused(made, tmp_path, capsys):
+def test_what_is_refused(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     bare = tmp_path / "bare"
     shutil.copytree(made["dgl"], bare, ignore=shutil.ignore_patterns("checkpoints"))
     dgl = str(made["dgl"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locallearn import atomic_file
+from locallearn.errors import InputError
 from locallearn.training.summary import versions
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ def stored(run: TrainedRun) -> dict[str, dict[str, Any]]:
 
     Returns:
         Records of `store` by name; none if nothing was looked for.
+
+    Raises:
+        InputError: A file there is not one of these.
     """
-    files = sorted((run.path / FOLDER).glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    return {path.stem: _read(path) for path in sorted((run.path / FOLDER).glob("*.json"))}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise InputError(f"{path} was not written by an analysis, or is damaged: delete it and look again.")
+    return record

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,19 @@ class TrainedRun:
     Args:
         path: The folder.
         recipe: What it was started by.
+        around: How many of the folders around it belong to its name, where others are called alike.
     """
 
     path: Path
     recipe: Recipe
+    around: int = 0
 
     @property
     def name(self) -> str:
         """What to call it beside other runs; a seed's run by the folder that holds all seeds, too."""
-        several = (self.path.parent / RECIPE).is_file()
-        return f"{self.path.parent.name}-{self.path.name}" if several else self.path.name
+        path = self.path.resolve()
+        several = (path.parent / RECIPE).is_file()
+        return "-".join(part for part in path.parts[-1 - several - self.around :] if part != path.anchor)
 
     @property
     def is_finished(self) -> bool:
@@ -219,6 +223,13 @@ def opened_all(paths: Sequence[Path]) -> list[TrainedRun]:
     names = [run.path.resolve() for run in found]
     if twice := [str(name) for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InputError(f"Runs are named twice: {', '.join(twice)}.")
+    return _told_apart(found)
+
+
+def _told_apart(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
+    found = list(runs)
+    while alike := {name for name, count in Counter(run.name for run in found).items() if count > 1}:
+        found = [replace(run, around=run.around + 1) if run.name in alike else run for run in found]
     return found
 
 

@@ -85,7 +85,9 @@ def comparisons(subject: Subject) -> list[Comparison]:
     Returns:
         In the recipe's order; what is printed of back-propagation is the baseline's affair and left out.
     """
-    own = [number for number in subject.recipe.published if not number.name.startswith("backprop_")]
+    # What a run's own copy of the recipe says was printed may have been edited.
+    recipe = reference(subject.recipe.title) or subject.recipe
+    own = [number for number in recipe.published if not number.name.startswith("backprop_")]
     return [_compared(subject, number) for number in own]
 
 
@@ -162,11 +164,12 @@ def _ours(subject: Subject, name: str) -> Mean:
 
 
 def _transferred(subject: Subject, analysis: str) -> Mean:
+    # Papers match classes by name; another map measures something else.
     found = [(run, stored(run).get(analysis)) for run in subject.runs]
     return mean(
         [
             Reading(record["mapped_accuracy"], 0, Source(str(run.path), f"{FOLDER}/{analysis}.json", "mapped_accuracy"))
-            if record and record.get("mapped_accuracy") is not None
+            if record and record.get("mapped_accuracy") is not None and record.get("mapped_by") == "name"
             else None
             for run, record in found
         ]

@@ -11,14 +11,15 @@ from locallearn.analysis.stored import FOLDER
 from locallearn.plotting.chart import flops_scale
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
 from locallearn.reporting.readings import TIMINGS, Mean, in_words, last_within, mean, quantity
-from locallearn.reporting.subjects import Chapter, Subject
+from locallearn.reporting.subjects import Chapter, Subject, is_finished
 
 NAMES: Mapping[Axis, str] = {"epochs": "equal epochs", "flops": "equal FLOPs", "seconds": "equal time"}
 RULE = (
-    "The budget is what the cheapest of the runs came to in all. Each run shows its last evaluated epoch that costs no "
-    "more; nothing is interpolated. Operations are counted for one step (matrix products and convolutions, forward and "
-    "backward) times the steps; time is that of training without evaluation, and says something only where all runs "
-    "had the same machine to themselves."
+    "The budget is what the cheapest of the finished runs came to in all. Each run shows its last evaluated epoch that "
+    "costs no more; nothing is interpolated. Learning rates fall over the whole of a run, so a dearer run is seen here "
+    "before its rate has fallen, and the cheapest after. Operations are counted for one step (matrix products and "
+    "convolutions, forward and backward) times the steps; time is that of training without evaluation, and says "
+    "something only where all runs had the same machine to themselves."
 )
 
 
@@ -55,9 +56,9 @@ def budgets(chapter: Chapter, flops: Mapping[TrainedRun, int | None]) -> list[Bu
     found = []
     for axis in NAMES:
         costs: dict[TrainedRun, Sequence[float | None]] = {r: getattr(each, axis) or () for r, each in courses.items()}
-        totals = [total for cost in costs.values() for total in cost[-1:] if total is not None]
+        totals = {run: cost[-1] for run, cost in costs.items() if cost and cost[-1] is not None}
         if len(totals) == len(costs):
-            limit = min(totals)
+            limit = min(total for run, total in totals.items() if is_finished(run) or not any(map(is_finished, totals)))
             each = tuple(_within(subject, costs, limit, chapter.score) for subject in chapter.subjects)
             found.append(Budget(axis, limit, each))
     return found

@@ -105,7 +105,9 @@ def _row(subject: Subject, score: str, *, verdicts: bool) -> Row:
     printed = "; ".join(f"{each.number.value:.2f} ({each.number.paper})" for each in numbers) or "-"
     verdict: tuple[str, ...] = ()
     if verdicts:
-        verdict = (numbers[0].verdict if numbers else "-",)
+        # Of several papers' numbers each has its verdict, in their order; one if they agree.
+        found = list(dict.fromkeys(each.verdict for each in numbers))
+        verdict = (found[0] if len(found) == 1 else "; ".join(found) or "-",)
     peak, backprop = (from_summary(run, field) for field in ("peak_bytes", "backprop_peak_bytes"))
     cells = (
         subject.label,
