@@ -101,3 +101,9 @@ def test_the_mean_over_seeds_is_judged(runs):
     row = next(row for row in table.rows if row.cells[0] == "dgl")
     assert row.cells[2:5] == ("14.08", "15.00 ± 1.00", "+0.92") and row.cells[6] is Verdict.CLOSE
     assert "verdict" not in beside_papers(chapter, verdicts=False).parts[-1].columns
+
+
+def test_numbers_are_those_of_the_package_and_not_of_the_run_s_own_copy(tmp_path):
+    printed = [{"name": "test_error", "value": 50.0, "paper": "none"}]
+    each = compared(tmp_path / "run", RECIPE, 50.0, published=printed)["test_error"]
+    assert (each.number.value, each.verdict) == (load(RECIPE).published[0].value, "not")

@@ -61,3 +61,13 @@ def test_rows_name_their_files(chapter):
 
 def test_times_for_people():
     assert [in_time(seconds) for seconds in (119.0, 120.0, 7200.0)] == ["119.0 s", "2.0 min", "2.0 h"]
+
+
+def test_a_run_under_way_sets_no_budget(tmp_path):
+    whole = made_run(tmp_path / "whole", "digits", FAST, method={"name": "dgl"})
+    begun = made_run(tmp_path / "begun", "digits", [60.0], finished=False, method={"name": "predsim"})
+    (both,) = chapters(opened_all([whole, begun]))
+    (epochs, *_) = budgets(both, {})
+    assert (epochs.limit, [each.value for each, _ in epochs.found]) == (6, [9.0, 60.0])
+    (alone,) = chapters(opened_all([begun]))
+    assert budgets(alone, {})[0].limit == 1
