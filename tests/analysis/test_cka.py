@@ -79,6 +79,16 @@ def test_grams_give_the_unbiased_estimate(n):
     assert own == pytest.approx(hsic_by_features(x, y), abs=1e-6)
 
 
+def test_wide_features_are_multiplied_in_pieces():
+    wide = torch.randn(5, 4099, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wide[:, -3:] *= 1000
+    _, y = related(5, 5)
+    own = float((u_centered_gram(wide) * u_centered_gram(y)).sum() / 10)
+    assert own == pytest.approx(plain_hsic(wide, y), rel=1e-9)
+    assert abs(own - plain_hsic(wide[:, -3:], y)) > 1e-6 * abs(own)
+    assert abs(own - plain_hsic(wide[:, :4096], y)) > 1e-6 * abs(own)
+
+
 def test_cka_agrees_with_loops():
     x, y = related(20, 0)
     assert 0.1 < cka(x, y) < 0.9

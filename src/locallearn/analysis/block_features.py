@@ -55,12 +55,11 @@ def pooled(features: Tensor, *, channels_last: bool = False) -> Tensor:
     Returns:
         (N, C) or (N, D); vectors as they are.
 
-    Source: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2016, section 3.4, which
-        pools features because whole maps are too large for a probe.
+    Source: Alain & Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
 
     Departures:
-        Every map is averaged over all its places; there the pool's size is a choice. The mean of tokens is over all of
-        them, the class token included.
+        Every map is averaged over all its places, so that a probe's size is the number of channels. The mean of tokens
+        is over all of them, the class token included.
     """
     match features.ndim:
         case 4:

@@ -33,8 +33,9 @@ def u_centered_gram(features: Tensor) -> Tensor:
     Returns:
         (n, n), float64.
 
-    Source: Song et al., "Feature selection via dependence maximization", JMLR 2012, equation 5 (HSIC_1); in this form
-        Szekely & Rizzo, "Partial distance correlation with methods for dissimilarities", 2014, equations 1.1 and 1.2.
+    Source: Song et al., "Feature selection via dependence maximization", JMLR 2012 (HSIC_1); in this form, as
+        U-centered matrices, Szekely & Rizzo, "Partial distance correlation with methods for dissimilarities", Annals of
+        Statistics 2014.
 
     Departures:
         The batch's mean is taken from the features first, which changes the result by nothing but rounding.
@@ -56,8 +57,8 @@ class MinibatchCKA:
     Batches must be drawn at random: of samples sorted by class each holds too few classes.
 
     Source: Kornblith et al., "Similarity of neural network representations revisited", ICML 2019 (linear CKA);
-        Nguyen, Raghu & Kornblith, "Do wide and deep networks learn the same things?", ICLR 2021,
-        equation 2 (minibatches with HSIC_1).
+        Nguyen, Raghu & Kornblith, "Do wide and deep networks learn the same things?", ICLR 2021
+        (minibatches with HSIC_1, several passes).
 
     Departures:
         Batches count by their number of samples, so that a smaller last one does not count as much as the others.
@@ -105,8 +106,7 @@ class MinibatchCKA:
 
 
 def _above_diagonal(features: Tensor) -> Tensor:
-    # The centered Gram matrix's entries above its diagonal, scaled so that sums of products are HSIC_1, up to a factor
-    # of all batches, times the number of samples.
+    # The centered Gram matrix's entries above its diagonal; their products add up to HSIC_1 times half the samples.
     count = len(features)
     if count < FEWEST:
         raise InputError(f"The unbiased estimator needs batches of {FEWEST} samples at least, not {count}.")
