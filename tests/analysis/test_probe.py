@@ -87,6 +87,11 @@ def test_draws_are_told_apart_by_block():
     assert told["deviation"] == [first.deviation, second.deviation] and told["features"] == [2, 4]
 
 
+def test_the_deviation_is_that_of_a_sample():
+    probe = BlockProbe(1, 8, (ProbeFit(50.0, True), ProbeFit(53.0, True), ProbeFit(56.0, True)))
+    assert probe.mean == 53 and probe.deviation == pytest.approx(3)
+
+
 def test_one_draw_has_no_deviation():
     probe = BlockProbe(3, 8, (ProbeFit(50.0, False),))
     assert probe.deviation is None and "deviation" not in columns([probe]) and columns([probe])["converged"] == [False]
