@@ -81,7 +81,9 @@ def test_segmentation_is_better_than_ground_everywhere():
 
 @pytest.mark.distributed
 @pytest.mark.parametrize(
-    "starter", [(), ("-m", "torch.distributed.run", "--nproc-per-node", "2")], ids=["own", "torchrun"]
+    "starter",
+    [(), pytest.param(("-m", "torch.distributed.run", "--nproc-per-node", "2"), marks=pytest.mark.slow)],
+    ids=["own", "torchrun"],
 )
 def test_block_parallel_divides_the_blocks_and_learns(starter):
     text = printed(sys.executable, *starter, str(FOLDER / "block_parallel.py"))
