@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from locallearn.errors import InputError
 from locallearn.execution import PLAIN
 from locallearn.recipes import load, save
 from locallearn.recipes.recipe import ExecutionSection
+from locallearn.training.network_file import save_network
 
 CPU = torch.device("cpu")
 
@@ -115,3 +117,16 @@ def test_a_file_that_no_analysis_wrote_is_named(runs, tmp_path):
         (tmp_path / "run" / "analysis" / "probe.json").write_text(text)
         with pytest.raises(InputError, match=r"probe.json was not written by an analysis"):
             stored(opened(tmp_path / "run"))
+
+
+def test_a_network_of_no_numbers_is_refused(runs, tmp_path):
+    shutil.copytree(runs["dgl"], tmp_path / "run")
+    tensors = load_file(tmp_path / "run" / "network.safetensors")
+    name = next(name for name in tensors if name.endswith("running_var"))
+    tensors[name][0] = float("nan")
+    run = opened(tmp_path / "run")
+    network = run.model(CPU).network
+    network.load_state_dict(tensors)
+    save_network(network, tmp_path / "run" / "network.safetensors", classes=run.spec.classes, title="")
+    with pytest.raises(InputError, match=f"holds NaN or infinity, in {re.escape(name)} first"):
+        run.model(CPU)

@@ -112,6 +112,10 @@ class TrainedRun:
                     module.load_state_dict(checkpoint.load_part(folder, part))
                 except RuntimeError as error:
                     raise InputError(f"The checkpoint {folder} holds another network or method: {error}") from None
+        wrong = [name for name, values in model.network.state_dict().items() if not values.isfinite().all()]
+        if wrong:
+            where = "The network" if step is None else f"The network of step {step}"
+            raise InputError(f"{where} of {str(self.path)!r} holds NaN or infinity, in {wrong[0]} first: leave it out.")
         return model.eval()
 
     def splits(self, data: Path | None = None) -> Splits:
