@@ -34,7 +34,11 @@ def test_a_page_and_json(folders, tmp_path, capsys):
 
 
 def test_markdown_has_its_charts_beside_it(folders, tmp_path):
-    assert main.main(["report", *folders, "--out", "page.md"]) == 0
+    (tmp_path / "page-files").mkdir()
+    for name in ("chart-99.svg", "mine.svg"):
+        (tmp_path / "page-files" / name).write_text("older")
+    assert main.main(["report", *folders, "--out", "page.md", "--overwrite"]) == 0
+    (tmp_path / "page-files" / "mine.svg").unlink()
     files = sorted(path.name for path in (tmp_path / "page-files").iterdir())
     assert files == [f"chart-{number}.svg" for number in range(1, 6)]
     assert all(f"page-files/{name}" in (tmp_path / "page.md").read_text() for name in files)

@@ -59,6 +59,11 @@ def test_rows_name_their_files(chapter):
     assert table.rows[0].cells[1] == "20.00 (4)"
 
 
+def test_one_epoch_is_no_plural(tmp_path):
+    (chapter,) = chapters(opened_all([made_run(tmp_path / "run", "digits", [5.0])]))
+    assert [str(budget) for budget in budgets(chapter, {})] == ["equal epochs: 1 epoch", "equal time: 2.0 s"]
+
+
 def test_times_for_people():
     assert [in_time(seconds) for seconds in (119.0, 120.0, 7200.0)] == ["119.0 s", "2.0 min", "2.0 h"]
 

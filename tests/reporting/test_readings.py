@@ -8,7 +8,7 @@ import pytest
 
 from locallearn.analysis import opened
 from locallearn.reporting.document import Source
-from locallearn.reporting.readings import in_words, last_reading, last_within, mean, quantity, result, told
+from locallearn.reporting.readings import headed, in_words, last_reading, last_within, mean, quantity, result, told
 from locallearn.reporting.subjects import chapters
 from reporting.made_runs import made_run
 
@@ -55,4 +55,4 @@ def test_errors_are_told_of_accuracies():
     assert told({"test_accuracy": None}, "test_error") is None
     assert told({"test_mean_iou": 40.0}, "test_mean_iou") == 40.0
     assert (quantity("accuracy"), quantity("box_ap")) == ("test_error", "test_box_ap")
-    assert in_words("test_mean_iou") == "test mean IoU"
+    assert headed(in_words("test_mean_iou")) == "Test mean IoU"

@@ -15,7 +15,7 @@ def test_seeds_are_joined_and_data_sets_kept_apart(runs):
     assert (first.title, second.title) == ("CIFAR-10", "Street View House Numbers")
     assert first.score == second.score == "accuracy"
     labels = [(subject.label, len(subject.runs), subject.is_finished) for subject in first.subjects]
-    assert labels == [("dgl", 3, True), ("backprop", 1, True), ("dgl+man_code", 1, False)]
+    assert labels == [("dgl", 3, True), ("backprop", 1, True), ("dgl+man_code, unfinished", 1, False)]
     assert len(second.subjects) == 1 and len(first.runs) == 5
 
 

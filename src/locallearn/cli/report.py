@@ -135,6 +135,8 @@ def _write(report: Report, page: Path) -> None:
         return
     folder = files_of(page)
     text, charts = markdown_page(report, files=folder.name)
+    for older in folder.glob("chart-*.svg"):
+        older.unlink()
     for name, chart in charts.items():
         with styled():
             save_figure(drawn(chart, headed=True), folder / name)

@@ -36,7 +36,7 @@ def scatter(
         shown = look(place) | {"markersize": 8, "linestyle": "none"}
         axes.errorbar([along], [height], yerr=(spreads or {}).get(name), label=name, capsize=3, **shown)
     axes.margins(0.15)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.12 * max(along for along, _ in points.values()))
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     legend_below(figure)
     return figure

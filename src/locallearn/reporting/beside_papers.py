@@ -123,8 +123,8 @@ def beside_papers(chapter: Chapter, *, verdicts: bool) -> Section:
     if any(each.number.name == "memory" for _, each in found):
         parts.append(Note(MEMORY))
     if found:
-        columns = ("run", "number", "published", "ours", "difference", "printed in")
-        columns = (*columns, *(("verdict",) if verdicts else ()), "settings")
+        judging = ("verdict", "because of") if verdicts else ()
+        columns = ("run", "number", "published", "ours", "difference", *judging, "printed in")
         rows = tuple(_row(subject, each, verdicts=verdicts) for subject, each in found)
         parts.append(Table(columns, rows, "Published numbers beside ours"))
     if silent:
@@ -180,10 +180,10 @@ def _row(subject: Subject, each: Comparison, *, verdicts: bool) -> Row:
     number, ours = each.number, each.ours
     printed = f"{number.value:.2f}" + ("" if number.deviation is None else f" ± {number.deviation:.2f}")
     away = MISSING if ours.value is None else f"{ours.value - number.value:+.2f}"
-    verdict = (each.verdict,) if verdicts else ()
+    judging = (each.verdict, each.reason or "-") if verdicts else ()
     place = ", ".join(part for part in (number.paper, number.where) if part)
     name = f"{in_words(number.name)} ({number.unit})"
-    return Row((subject.label, name, printed, str(ours), away, place, *verdict, each.reason), ours.sources)
+    return Row((subject.label, name, printed, str(ours), away, *judging, place), ours.sources)
 
 
 def _said(value: object) -> str:

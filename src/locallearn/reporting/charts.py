@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from locallearn.analysis import TrainedRun
 from locallearn.analysis.curves import series
@@ -13,8 +13,13 @@ from locallearn.plotting.over_depth import over_depth
 from locallearn.plotting.over_steps import over_steps
 from locallearn.plotting.scatter import scatter
 from locallearn.reporting.document import Chart, Source
-from locallearn.reporting.readings import METRICS, SUMMARY, from_summary, in_words, quantity, result, told
+from locallearn.reporting.readings import METRICS, SUMMARY, from_summary, headed, in_words, quantity, result, told
 from locallearn.reporting.subjects import Chapter, Subject
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float | None]]]
 
 
 def scores(chapters: Sequence[Chapter]) -> list[Chart]:
@@ -43,7 +48,7 @@ def scores(chapters: Sequence[Chapter]) -> list[Chart]:
                 for group, own in groups.items()
             )
             draw = partial(bars, groups, title=f"{name} per data set", value=f"{name} (%)")
-            found.append(Chart(f"{name.capitalize()} per data set", f"Bars, in percent. {alt}.", draw, tuple(sources)))
+            found.append(Chart(f"{headed(name)} per data set", f"Bars, in percent. {alt}.", draw, tuple(sources)))
     return found
 
 
@@ -93,7 +98,7 @@ def training_curves(chapter: Chapter) -> list[Chart]:
     name = quantity(chapter.score)
     words = in_words(name)
     return [
-        *_curves(chapter, f"{words.capitalize()} over epochs", f"{words} (%)", lambda record: told(record, name)),
+        *_curves(chapter, f"{headed(words)} over epochs", f"{words} (%)", lambda record: told(record, name)),
         *_curves(chapter, "Training loss of the last window", "loss", _last_loss, log=True),
     ]
 
@@ -116,7 +121,7 @@ def head_accuracy(chapter: Chapter) -> Chart | None:
             sources.append(Source(str(run.path), METRICS, f"line {len(run.metrics)}, blocks"))
     if not curves:
         return None
-    value = "accuracy on the training images (%)"
+    value = "accuracy in training (%)"
     draw = partial(over_depth, curves, title="Heads", value=value)
     alt = f"Lines over blocks. {_ends(curves)}. A network learned in one window has its output alone."
     return Chart("Accuracy of every block's head", alt, draw, tuple(sources))
@@ -149,8 +154,16 @@ def _curves(
     if not curves:
         return []
     alt = f"Lines over epochs. {_ends({label: values for label, (_, values) in curves.items()})}."
-    draw = partial(over_steps, curves, title=title, x="epoch", value=value, log=log)
+    draw = partial(_over_epochs, curves, title=title, value=value, log=log)
     return [Chart(title, alt, draw, tuple(sources))]
+
+
+def _over_epochs(curves: Curves, *, title: str, value: str, log: bool) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
+    figure = over_steps(curves, title=title, x="epoch", value=value, log=log)
+    figure.axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
 
 
 def _last_loss(record: Mapping[str, Any]) -> float | None:

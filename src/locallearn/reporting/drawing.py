@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 4.5
-_LETTERS = 60
+_LETTERS, _LINE = 64, 0.19
+"""Letters in a row of a legend, and inches that a row takes."""
 """Inches; letters of 9 points stay legible where this becomes the width of a phone."""
 
 
@@ -27,11 +28,13 @@ def drawn(chart: Chart, *, headed: bool = False) -> Figure:
     """
     figure = chart.draw()
     width, height = figure.get_size_inches()
-    figure.set_size_inches(WIDTH, height if width <= WIDTH else max(height * 0.9, 2.0))
+    figure.set_size_inches(WIDTH, height if width <= WIDTH else max(height * 0.82, 1.5))
     for legend in list(figure.legends):
-        longest = max(len(text.get_text()) for text in legend.get_texts())
+        names = [text.get_text() for text in legend.get_texts()]
+        columns = max(1, _LETTERS // (max(map(len, names)) + 7))
         legend.remove()
-        legend_below(figure, columns=max(1, _LETTERS // (longest + 7)))
+        legend_below(figure, columns=columns)
+        figure.set_figheight(figure.get_figheight() + _LINE * (-(-len(names) // columns) - 1))
     if not headed:
         for axes in figure.axes:
             axes.set_title("", loc="left")

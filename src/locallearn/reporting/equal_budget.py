@@ -10,7 +10,7 @@ from locallearn.analysis.curves import Axis, series
 from locallearn.analysis.stored import FOLDER
 from locallearn.plotting.chart import flops_scale
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
-from locallearn.reporting.readings import TIMINGS, Mean, in_words, last_within, mean, quantity
+from locallearn.reporting.readings import TIMINGS, Mean, headed, in_words, last_within, mean, quantity
 from locallearn.reporting.subjects import Chapter, Subject, is_finished
 
 NAMES: Mapping[Axis, str] = {"epochs": "equal epochs", "flops": "equal FLOPs", "seconds": "equal time"}
@@ -38,7 +38,8 @@ class Budget:
     found: tuple[tuple[Mean, tuple[int, ...]], ...]
 
     def __str__(self) -> str:
-        written = {"epochs": f"{self.limit:.0f} epochs", "flops": _flops(self.limit), "seconds": in_time(self.limit)}
+        epochs = f"{self.limit:.0f} epoch{'' if self.limit == 1 else 's'}"
+        written = {"epochs": epochs, "flops": _flops(self.limit), "seconds": in_time(self.limit)}
         return f"{NAMES[self.axis]}: {written[self.axis]}"
 
 
@@ -80,9 +81,7 @@ def equal_budgets(chapter: Chapter, flops: Mapping[TrainedRun, int | None]) -> S
     if unknown:
         notes.append(Note(f"Not shown, because what some run has cost is not known: {', '.join(unknown)}."))
     rows = tuple(_row(subject, index, found) for index, subject in enumerate(chapter.subjects))
-    caption = (
-        f"{in_words(quantity(chapter.score)).capitalize()} in percent within a common budget; in brackets the epoch"
-    )
+    caption = f"{headed(in_words(quantity(chapter.score)))} in percent within a common budget; in brackets the epoch"
     table = Table(("run", *map(str, found)), rows, caption)
     return Section("At equal cost", (*notes, *((table,) if found else ())))
 

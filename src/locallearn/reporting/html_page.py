@@ -121,7 +121,7 @@ def _table(columns: tuple[str, ...], rows: tuple[Row, ...], caption: str, marks:
 def _row(row: Row, numeric: list[bool], marks: Marks) -> str:
     first, *others = row.cells
     cells = "".join(
-        f"<td{_aligned(right, long=len(cell) > _LONG)}>{_cell(cell)}</td>"
+        f"<td{_aligned(right, letters=len(cell))}>{_cell(cell)}</td>"
         for cell, right in zip(others, numeric[1:], strict=True)
     )
     # The mark stays with the last word.
@@ -136,8 +136,10 @@ def _cell(cell: str | Verdict) -> str:
     return f'<span class="missing">{MISSING}</span>' if cell == MISSING else escape(cell)
 
 
-def _aligned(right: bool, *, long: bool = False) -> str:
-    return ' class="number"' if right else ' class="long"' if long else ""
+def _aligned(right: bool, *, letters: int = 0) -> str:
+    return (
+        ' class="number"' if right else "" if letters == 0 else ' class="long"' if letters > _LONG else ' class="short"'
+    )
 
 
 def _mark(sources: tuple[Source, ...], marks: Marks) -> str:

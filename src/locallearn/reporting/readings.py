@@ -74,6 +74,18 @@ def in_words(name: str) -> str:
     return " ".join(words.get(word, word) for word in name.split("_"))
 
 
+def headed(words: str) -> str:
+    """Words as the beginning of a heading.
+
+    Args:
+        words: Such as `test mean IoU`.
+
+    Returns:
+        The same with a first capital.
+    """
+    return words[:1].upper() + words[1:]
+
+
 def told(record: Mapping[str, Any], name: str) -> float | None:
     """A result of one epoch.
 

@@ -102,7 +102,10 @@ def _row(subject: Subject, score: str, *, verdicts: bool) -> Row:
     name = quantity(score)
     own, run = result(subject, name), subject.runs[0]
     numbers = [each for each in comparisons(subject) if f"test_{each.number.name}".endswith(name)]
-    printed = "; ".join(f"{each.number.value:.2f} ({each.number.paper})" for each in numbers) or "-"
+    papers: dict[str, list[str]] = {}
+    for each in numbers:
+        papers.setdefault(f"{each.number.value:.2f}", []).append(each.number.paper)
+    printed = "; ".join(f"{value} ({', '.join(names)})" for value, names in papers.items()) or "-"
     verdict: tuple[str, ...] = ()
     if verdicts:
         # Of several papers' numbers each has its verdict, in their order; one if they agree.

@@ -198,7 +198,10 @@ def _subjects(runs: Sequence[TrainedRun]) -> tuple[Subject, ...]:
         own = "" if is_finished(run) else str(run.path.resolve())
         groups.setdefault(json.dumps(settings(run.recipe), sort_keys=True) + own, []).append(run)
     members = [tuple(group) for group in groups.values()]
-    return tuple(Subject(label, group) for label, group in zip(_labels(members), members, strict=True))
+    return tuple(
+        Subject(label if is_finished(group[0]) else f"{label}, unfinished", group)
+        for label, group in zip(_labels(members), members, strict=True)
+    )
 
 
 def _labels(groups: Sequence[tuple[TrainedRun, ...]]) -> list[str]:
