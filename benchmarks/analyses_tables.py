@@ -34,7 +34,7 @@ def runs() -> str:
     any_row = next(iter(rows.values()))
     head = (
         f"ResNet-32 in {rows[LOCAL]['num_blocks']} blocks, CIFAR-10, {any_row['steps']} steps of batch "
-        f"{any_row['batch_size']} ({any_row['epochs']} epochs), {any_row['precision']}, one seed, torch "
+        f"{any_row['batch_size']}, {any_row['precision']}, one seed, torch "
         f"{found['versions']['torch']}, analyses at commit {found['commit']}. So short a run shows how methods "
         "begin to learn, not where they end."
     )
