@@ -9,12 +9,14 @@ import pytest
 from locallearn.analysis import opened
 from locallearn.analysis.curves import flops_per_step, series
 from locallearn.analysis.trained_run import TrainedRun
+from locallearn.recipes import save
 from locallearn.training.step_cost import step_cost
+from training.tiny_runs import recipe
 
 
-def log(folder, records, timings, source):
+def log(folder, records, timings):
     folder.mkdir()
-    (folder / "recipe.toml").write_text((source / "recipe.toml").read_text())
+    save(recipe(), folder / "recipe.toml")
     for name, lines in (("metrics", records), ("timings", timings)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return opened(folder)
@@ -48,9 +50,9 @@ def test_a_trained_run_shows_what_its_log_says(runs):
     assert found.train_error == pytest.approx(tuple(100 - value for value in found.windows[-1].accuracy))
 
 
-def test_epochs_without_a_value_keep_their_place(tmp_path, runs):
+def test_epochs_without_a_value_keep_their_place(tmp_path):
     records = [record(1, 10, 50.0, 40.0, 30.0), record(2, 20, None, 60.0, None), record(3, 30, 75.0, 70.0, 50.0)]
-    found = series(log(tmp_path / "run", records, [timing(1, 5.0, 10), timing(2, 6.0, 10)], runs["dgl"]))
+    found = series(log(tmp_path / "run", records, [timing(1, 5.0, 10), timing(2, 6.0, 10)]))
     assert found.test_error == (50, None, 25)
     assert found.train_error == (70, None, 50)
     assert [window.accuracy for window in found.windows] == [(40, 60, 70), (30, None, 50)]
@@ -60,24 +62,24 @@ def test_epochs_without_a_value_keep_their_place(tmp_path, runs):
     assert found.along("flops", found.test_error) == ([], [])
 
 
-def test_an_epoch_of_which_a_part_was_timed_counts_whole(tmp_path, runs):
+def test_an_epoch_of_which_a_part_was_timed_counts_whole(tmp_path):
     records = [record(1, 10, 50.0, 40.0), record(2, 20, 50.0, 40.0), record(3, 24, 50.0, 40.0)]
     timings = [timing(1, 4.0, 10), timing(2, 1.0, 2), timing(3, 2.0, 4)]
-    found = series(log(tmp_path / "run", records, timings, runs["dgl"]))
+    found = series(log(tmp_path / "run", records, timings))
     # 7 seconds for 16 batches.
     assert found.seconds == pytest.approx((4, 4 + 10 * 7 / 16, 6 + 10 * 7 / 16))
 
 
 @pytest.mark.parametrize(("batches", "whole"), [(28, True), (27, False)])
-def test_batches_of_an_accumulated_step_are_counted(tmp_path, runs, batches, whole):
-    run = log(tmp_path / "run", [record(1, 10, 50.0, 40.0)], [timing(1, 27.0, batches)], runs["dgl"])
+def test_batches_of_an_accumulated_step_are_counted(tmp_path, batches, whole):
+    run = log(tmp_path / "run", [record(1, 10, 50.0, 40.0)], [timing(1, 27.0, batches)])
     training = run.recipe.training.model_copy(update={"accumulate": 3})
     run = TrainedRun(run.path, run.recipe.model_copy(update={"training": training}))
     assert series(run).seconds == pytest.approx((27 if whole else 30,))
     assert flops_per_step(run) == 3 * step_cost(run.recipe).flops
 
 
-def test_a_run_without_epochs_has_empty_curves(tmp_path, runs):
-    found = series(log(tmp_path / "run", [], [], runs["dgl"]))
+def test_a_run_without_epochs_has_empty_curves(tmp_path):
+    found = series(log(tmp_path / "run", [], []))
     assert found.epochs == found.seconds == found.windows == ()
     assert found.along("epochs", found.loss) == ([], [])

@@ -41,6 +41,33 @@ def test_maps_are_what_modules_hand_on_and_the_last_one_stands_before_the_head(m
         torch.testing.assert_close(model.network[7](last.mean((2, 3))), model.network(inputs))
 
 
+def test_channels_that_come_last_are_moved(model, monkeypatch):
+    inputs = torch.randn(2, 3, 8, 8)
+    plain = block_maps(model, inputs)
+    monkeypatch.setattr("locallearn.analysis.feature_maps.has_channels_last", lambda units: True)
+    for own, moved in zip(plain, block_maps(model, inputs), strict=True):
+        assert torch.equal(moved, own.permute(0, 3, 1, 2))
+
+
+class Rectifying(nn.Module):
+    """Writes into what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu, self.conv = nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        y = self.relu(x)
+        return y + self.conv(y)
+
+
+def test_a_last_block_that_writes_into_its_input_leaves_the_map_before_it():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Rectifying(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    model, inputs = cut(network, torch.zeros(2, 3, 8, 8), 2), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(block_maps(model, inputs)[0], network[0](inputs))
+
+
 def test_a_run_is_shown_up_to_its_head(runs):
     run = opened(runs["dgl"])
     model = run.model(torch.device("cpu"))
@@ -97,8 +124,8 @@ def test_what_differs_between_images_counts_though_each_is_flat():
 
 
 def test_every_map_has_its_own_range():
-    maps = torch.tensor([[[[1.0, 3.0], [2.0, 1.0]], [[-5.0, -5.0], [-5.0, -5.0]]]])
-    assert in_own_range(maps).tolist() == [[[[0, 1], [0.5, 0]], [[0, 0], [0, 0]]]]
+    maps = torch.tensor([[[[1.0, 3.0], [2.0, 1.0]], [[-5.0, -5.0], [-5.0, -5.0]], [[0.0, 8.0], [4.0, 2.0]]]])
+    assert in_own_range(maps).tolist() == [[[[0, 1], [0.5, 0]], [[0, 0], [0, 0]], [[0, 1], [0.5, 0.25]]]]
 
 
 def test_blocks_and_channels_can_be_named_and_must_be_there(model):
