@@ -33,14 +33,13 @@ def row_of(path: Path) -> dict[str, Any]:
         path: Its folder.
 
     Returns:
-        Its summary, and a part of each analysis under the analysis' name.
+        Its summary, and a part of each analysis under the analysis' name; None if it was not made.
     """
     (run,) = opened_all([path])
     found = stored(run)
     parts = {
-        name: {key: found[name][key] for key in keys if key in found[name]}
+        name: {key: found[name][key] for key in keys if key in found[name]} if name in found else None
         for name, keys in KEPT.items()
-        if name in found
     }
     return row(path) | parts
 

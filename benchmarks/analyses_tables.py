@@ -52,21 +52,21 @@ def runs() -> str:
 
 def _cells(name: str, row: dict[str, Any]) -> list[str]:
     early, late = _ends(row)
-    steps = row["agreement"]["mean"] if "agreement" in row else None
+    steps = row["agreement"]["mean"] if row["agreement"] else None
     cosines = ["", ""] if steps is None else [_number(inner_mean(steps[place]), 3) for place in (0, -1)]
     return [
         f"`{name}`",
         f"{row['test_accuracy']:.2f}",
         _number(early, 1),
         _number(late, 1),
-        _number(row[SIMILARITY]["mean"] if SIMILARITY in row else None, 3),
+        _number(row[SIMILARITY]["mean"] if row[SIMILARITY] else None, 3),
         *cosines,
     ]
 
 
 def _ends(row: dict[str, Any]) -> tuple[float | None, float | None]:
     # The last block's features are the logits; the five before it are the late ones.
-    accuracy = row["probe"]["accuracy"] if "probe" in row else None
+    accuracy = row["probe"]["accuracy"] if row["probe"] else None
     return (fmean(accuracy[:5]), fmean(accuracy[-6:-1])) if accuracy else (None, None)
 
 
@@ -81,12 +81,12 @@ def separability() -> str:
         A sentence for each method.
     """
     rows = _rows()
-    if "probe" not in rows.get(LOCAL, {}):
+    if not rows.get(LOCAL, {}).get("probe"):
         return "Not measured yet."
     early, late = _ends(rows[LOCAL])
     said = []
     for name, title in AHEAD.items():
-        if "probe" not in rows.get(name, {}):
+        if not rows.get(name, {}).get("probe"):
             continue
         own_early, own_late = _ends(rows[name])
         assert early is not None and late is not None and own_early is not None and own_late is not None
@@ -114,14 +114,14 @@ def likeness() -> str:
         A sentence for each method.
     """
     rows = _rows()
-    if SIMILARITY not in rows.get(LOCAL, {}):
+    if not rows.get(LOCAL, {}).get(SIMILARITY):
         return "Not measured yet."
     base = rows[LOCAL][SIMILARITY]["mean"]
     return "\n".join(
         f"- {title}: mean CKA {rows[name][SIMILARITY]['mean']:.3f} against `{LOCAL}`'s {base:.3f}: it "
         f"{'rises' if rows[name][SIMILARITY]['mean'] > base else 'does not rise'}."
         for name, title in AHEAD.items()
-        if SIMILARITY in rows.get(name, {})
+        if rows.get(name, {}).get(SIMILARITY)
     )
 
 
@@ -131,7 +131,7 @@ def foresight() -> str:
     Returns:
         A sentence.
     """
-    rows = {name: row for name, row in _rows().items() if "agreement" in row and name != REFERENCE}
+    rows = {name: row for name, row in _rows().items() if row["agreement"] and name != REFERENCE}
     if not rows:
         return "Not measured yet."
     last = {name: inner_mean(row["agreement"]["mean"][-1]) or 0.0 for name, row in rows.items()}

@@ -21,10 +21,10 @@ FOLDER = Path(__file__).parent.parent / "docs" / "figures"
 
 def probe() -> Figure:
     """Linear separability over depth."""
-    rows = [row for row in result("analyses")["rows"] if "probe" in row]
+    rows = [row for row in result("analyses")["rows"] if row["probe"]]
     return over_depth(
         {row["name"]: row["probe"]["accuracy"] for row in rows},
-        spreads={row["name"]: row["probe"]["deviation"] for row in rows if "deviation" in row["probe"]},
+        spreads={row["name"]: row["probe"]["deviation"] for row in rows if row["deviation"]["probe"]},
         title="A linear classifier on the features of every block",
         value="test accuracy in %",
     )
@@ -33,7 +33,7 @@ def probe() -> Figure:
 def similarity() -> Figure:
     """CKA with back-propagation over depth."""
     key = f"similarity-with-{REFERENCE}"
-    rows = [row for row in result("analyses")["rows"] if key in row]
+    rows = [row for row in result("analyses")["rows"] if row[key]]
     return over_depth(
         {row["name"]: row[key]["curve"] for row in rows},
         title="Similarity with the same block of back-propagation",
@@ -43,7 +43,7 @@ def similarity() -> Figure:
 
 def agreement() -> Figure:
     """Cosine with back-propagation's gradient over depth, at the end of training."""
-    rows = [row for row in result("analyses")["rows"] if "agreement" in row]
+    rows = [row for row in result("analyses")["rows"] if row["agreement"]]
     return over_depth(
         {row["name"]: row["agreement"]["mean"][-1] for row in rows},
         title="What blocks learn from, beside back-propagation's gradient",
@@ -53,7 +53,7 @@ def agreement() -> Figure:
 
 def agreement_over_training() -> Figure:
     """Cosine with back-propagation's gradient over training, mean over the blocks but the last."""
-    rows = [row for row in result("analyses")["rows"] if "agreement" in row]
+    rows = [row for row in result("analyses")["rows"] if row["agreement"]]
     return over_steps(
         {
             row["name"]: (row["agreement"]["steps"], [inner_mean(each) for each in row["agreement"]["mean"]])
@@ -67,7 +67,7 @@ def agreement_over_training() -> Figure:
 
 def exits() -> Figure:
     """Accuracy of every hidden head over the work up to there."""
-    rows = [row for row in result("analyses")["rows"] if "exits" in row]
+    rows = [row for row in result("analyses")["rows"] if row["exits"]]
     # Of several heads at a block the one that is in the ensemble.
     places = {row["name"]: [place for place in row["exits"]["exits"] if place["ensemble_macs"]] for row in rows}
     return over_steps(

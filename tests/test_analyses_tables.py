@@ -56,7 +56,7 @@ def test_inner_blocks_are_ordered_without_the_last(given):
 
 
 def test_figures_are_drawn_of_what_is_there(given):
-    given[1].pop("probe")
+    given[1]["probe"] = None
     lines = {
         name: [text.get_text() for text in draw().legends[0].get_texts()] for name, draw in figures.FIGURES.items()
     }
