@@ -24,7 +24,7 @@ def probe() -> Figure:
     rows = [row for row in result("analyses")["rows"] if row["probe"]]
     return over_depth(
         {row["name"]: row["probe"]["accuracy"] for row in rows},
-        spreads={row["name"]: row["probe"]["deviation"] for row in rows if row["deviation"]["probe"]},
+        spreads={row["name"]: row["probe"]["deviation"] for row in rows if row["probe"].get("deviation")},
         title="A linear classifier on the features of every block",
         value="test accuracy in %",
     )
