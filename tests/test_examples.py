@@ -67,6 +67,7 @@ def test_custom_heads_learn_and_are_smaller_than_the_methods_own():
     assert all(share > 60 for share in percentages(text))
 
 
+@pytest.mark.slow
 def test_own_method_has_overlapping_windows_of_two_terms_and_learns():
     *windows, last = example("own_method").splitlines()
     assert [line.partition(":")[0] for line in windows] == [f"blocks {start} to {start + 1}" for start in range(3)]
@@ -91,6 +92,7 @@ def test_block_parallel_divides_the_blocks_and_learns(starter):
     assert percentages(text)[-1] > 60
 
 
+@pytest.mark.slow
 def test_planning_says_what_fits():
     text = example("planning_memory")
     peaks = [int(found) for found in re.findall(r"dgl in \d blocks: (\d+) MiB", text)]
@@ -99,6 +101,7 @@ def test_planning_says_what_fits():
     assert budget >= peak
 
 
+@pytest.mark.slow
 def test_looking_inside_probes_every_block():
     for line in example("looking_inside").splitlines():
         depth, network = re.fullmatch(r"\w+ +linear probe after each block: (.*) %; the network: (.*) %", line).groups()
