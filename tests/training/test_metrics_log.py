@@ -37,3 +37,12 @@ def test_no_record_holds_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         log.append({"loss": float("nan")})
     assert log.position == 0
+
+
+def test_a_line_that_is_cut_short_is_named(tmp_path):
+    log = JsonLines(tmp_path / "log.jsonl")
+    log.append({"epoch": 1})
+    for cut in ('{"epo', "[1]"):
+        log.path.write_text('{"epoch": 1}\n' + cut)
+        with pytest.raises(InputError, match=r"Line 2 of .*log.jsonl is no record"):
+            log.records()

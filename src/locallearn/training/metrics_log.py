@@ -60,7 +60,20 @@ class JsonLines:
 
         Returns:
             One dictionary per line; none if the file does not exist.
+
+        Raises:
+            InputError: A line is cut short or holds something else.
         """
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return [self._record(line, number) for number, line in enumerate(lines, 1)]
+
+    def _record(self, line: str, number: int) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise InputError(f"Line {number} of {self.path} is no record of a run: restore the file, or leave it out.")
+        return record
