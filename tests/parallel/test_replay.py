@@ -12,10 +12,10 @@ from parallel.processes import in_processes
 BATCHES, AFTERWARDS = 6, 9
 
 
-def out_of_step(rank, replay, uses):
+def out_of_step(rank, replay, uses, timeout):
     """The first process has few batches, the second goes on learning for some steps after it saw the newest."""
     model = model_of("dgl", dtype=torch.float32)
-    parallel = ll.BlockParallel(model, replay=replay, replay_uses=uses, timeout=3)
+    parallel = ll.BlockParallel(model, replay=replay, replay_uses=uses, timeout=timeout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     _, newest = batch_of(BATCHES - 1, dtype=torch.float32)
     seen, took, left = [], 0, AFTERWARDS
@@ -31,20 +31,22 @@ def out_of_step(rank, replay, uses):
             if rank:
                 left -= left < AFTERWARDS or torch.equal(parallel.targets, newest)
                 time.sleep(0.02)
+        if not rank:
+            parallel.settle()  # what is under way goes down with this process
     except ll.TrainingStopped as error:
         return took, seen, str(error)
     return took, seen, ""
 
 
 def test_a_faster_process_learns_from_batches_again(tmp_path):
-    (first, sent, _), (second, seen, _) = in_processes(2, tmp_path, out_of_step, 2, None)
+    (first, sent, _), (second, seen, _) = in_processes(2, tmp_path, out_of_step, 2, None, 100)
     assert first == BATCHES < second
     assert all(any(torch.equal(targets, other) for other in sent) for targets in seen)
     assert all(any(torch.equal(targets, other) for other in sent[-2:]) for targets in seen[-AFTERWARDS:])
 
 
 def test_a_batch_is_used_no_more_often_than_allowed(tmp_path):
-    (_, _, _), (second, seen, message) = in_processes(2, tmp_path, out_of_step, 2, 1)
+    (_, _, _), (second, seen, message) = in_processes(2, tmp_path, out_of_step, 2, 1, 3)
     assert 0 < second <= BATCHES and len({tuple(targets.tolist()) for targets in seen}) == second
     assert "activations were awaited" in message
 
