@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.analyses import REFERENCE
-from benchmarks.figures import inner_mean
 from benchmarks.result_files import measured, result
 
+from locallearn.analysis.gradient_agreement import inner_mean
 from locallearn.benchmarking.table import markdown
 
 SIMILARITY = f"similarity-with-{REFERENCE}"

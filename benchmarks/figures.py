@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.analyses import REFERENCE
 from benchmarks.result_files import result
 
+from locallearn.analysis.gradient_agreement import inner_mean
 from locallearn.plotting.figure_file import save_figure, styled
 from locallearn.plotting.over_depth import over_depth
 from locallearn.plotting.over_steps import over_steps
@@ -79,19 +80,6 @@ def exits() -> Figure:
         x="million multiply-accumulates per image",
         value="test accuracy in %",
     )
-
-
-def inner_mean(cosines: list[float | None]) -> float | None:
-    """The mean over the blocks but the last, which learns from the network's own loss under every method.
-
-    Args:
-        cosines: Of each block.
-
-    Returns:
-        Their mean.
-    """
-    known = [value for value in cosines[:-1] if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {

@@ -88,7 +88,7 @@ def methods() -> str:
     for name, method in METHODS.items():
         module = sys.modules[method.__module__]
         path = f"src/{method.__module__.replace('.', '/')}.py"
-        shown = f"`+{name}`" if issubclass(method, Wrapper) else f"`{name}`"
+        shown = f"[`{'+' if issubclass(method, Wrapper) else ''}{name}`](docs/methods/{name}.md)"
         rows.append([shown, (module.__doc__ or "").strip().splitlines()[0], f"[{path.rpartition('/')[2]}]({path})"])
     lines = ["| " + " | ".join(cells) + " |" for cells in [["name", "what", "file"], ["---"] * 3, *rows]]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "locallearn"
 LEVELS = [
-    {"errors", "atomic_file", "precision", "recomputation", "lean"},
+    {"errors", "atomic_file", "checkout", "precision", "recomputation", "lean"},
     {"extras", "field_types", "plotting"},
     {"metrics"},
     {"execution", "losses", "auxiliary", "networks", "datasets"},
@@ -24,7 +24,8 @@ LEVELS = [
     {"benchmarking", "parallel"},
     {"training"},
     {"analysis"},
-    {"reporting", "sweeping"},
+    {"sweeping"},
+    {"reporting"},
     {"cli"},
     {"__init__", "__main__"},
 ]

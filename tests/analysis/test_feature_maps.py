@@ -11,7 +11,7 @@ from torch import nn
 
 import locallearn as ll
 from locallearn.analysis import opened
-from locallearn.analysis.feature_maps import block_maps, feature_maps, in_own_range, strongest_channels
+from locallearn.analysis.feature_maps import block_maps, evenly_spaced, feature_maps, in_own_range, strongest_channels
 from locallearn.errors import InputError
 from small_networks import perceptron
 
@@ -130,10 +130,21 @@ def test_every_map_has_its_own_range():
 
 def test_blocks_and_channels_can_be_named_and_must_be_there(model):
     inputs = torch.randn(2, 3, 8, 8)
-    (found,) = feature_maps(model, inputs, numbers=(3, 0), blocks=(1,))
-    assert (found.block, found.channels, found.shape) == (1, (3, 0), (6, 4, 4))
+    (found,) = feature_maps(model, inputs, numbers=(3, 0), blocks=(2,))
+    assert (found.block, found.channels, found.shape) == (2, (3, 0), (6, 4, 4))
     assert torch.equal(found.maps, in_own_range(block_maps(model, inputs)[1][:, [3, 0]]))
-    assert [len(each.channels) for each in feature_maps(model, inputs, count=5)] == [4, 5]
+    assert [(each.block, len(each.channels)) for each in feature_maps(model, inputs, count=5)] == [(1, 4), (2, 5)]
+    with pytest.raises(InputError, match="Block 1 has channels 0 to 3, and no channel 5"):
+        feature_maps(model, inputs, numbers=(5,))
+
+
+def test_blocks_that_are_not_there_are_named_before_anything_is_computed(model):
     with pytest.raises(InputError) as refusal:
-        feature_maps(model, inputs, numbers=(5,), blocks=(0, 1, 2))
-    assert "no block 3" in str(refusal.value) and "channels 0 to 3, and no channel 5" in str(refusal.value)
+        feature_maps(model, torch.full((0, 99), torch.nan), blocks=(0, 1, 3))
+    assert "no block 0; there are 2" in str(refusal.value) and "no block 3" in str(refusal.value)
+
+
+def test_few_blocks_of_many_are_shown_with_the_first_and_the_last():
+    assert evenly_spaced(3, most=8) == [1, 2, 3]
+    assert evenly_spaced(1, most=8) == [1]
+    assert evenly_spaced(55, most=8) == [1, 9, 16, 24, 32, 40, 47, 55]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -82,7 +83,7 @@ def compared(model, batches, losses_of):
     rows = torch.tensor([slow_cosines(model.network, losses_of(*batch), *batch) for batch in batches])
     assert found.mean == pytest.approx(rows.mean(0).tolist(), abs=1e-6)
     assert found.deviation == pytest.approx(rows.std(0, correction=0).tolist(), abs=1e-6)
-    assert found.over_blocks == pytest.approx(float(rows.mean()), abs=1e-6)
+    assert found.inner_mean == pytest.approx(float(rows[:, :-1].mean()), abs=1e-6)
     return found
 
 
@@ -195,7 +196,7 @@ def test_blocks_without_gradient_and_gradients_that_are_not_finite():
     model = model_of(ll.Backprop(), network, torch.zeros(2, 8, dtype=torch.float64), blocks=3)
     found = gradient_agreement(model, vectors())
     assert found.mean[0] is None and found.deviation[0] is None
-    assert found.mean[1:] == pytest.approx((1,) * 2) and found.over_blocks == pytest.approx(1)
+    assert found.mean[1:] == pytest.approx((1,) * 2) and found.inner_mean == pytest.approx(1)
     with torch.no_grad():
         network[2].weight[0, 0] = float("nan")
     with pytest.raises(InputError, match="gradients of block 2 are not finite"):
@@ -209,20 +210,47 @@ def test_every_checkpoint_of_a_run_on_the_same_batches(runs):
         run, lambda: [batch for batch, _ in zip(batches.epoch(0), range(2), strict=False)], CPU
     )
     assert found["steps"] == list(run.steps) and len(found["steps"]) > 1
-    for step, mean, over_blocks in zip(found["steps"], found["mean"], found["over_blocks"], strict=True):
+    for step, mean, inner in zip(found["steps"], found["mean"], found["inner_mean"], strict=True):
         again = gradient_agreement(
             run.model(CPU, step=step, heads=True), [b for b, _ in zip(batches.epoch(0), "ab", strict=False)]
         )
-        assert list(again.mean) == mean and again.over_blocks == over_blocks
+        assert list(again.mean) == mean and again.inner_mean == inner
         assert mean[-1] == pytest.approx(1, abs=1e-5) and -1 < mean[0] < 0.999
     assert found["mean"][0] != found["mean"][-1]
     with pytest.raises(InputError, match="fewer than a batch of 5000"):
         drawn_batches(run, run.splits().train, CPU, batch_size=5000)
 
 
-def test_batches_are_mixed_and_drawn_by_seed(runs):
+def test_steps_that_cannot_be_compared_are_named_and_the_others_shown(runs, tmp_path):
+    copied = tmp_path / "dgl"
+    shutil.copytree(runs["dgl"], copied)
+    run = opened(copied)
+    first, *rest = run.steps
+    spoil(copied, first)
+    batches = drawn_batches(run, run.splits().train, CPU, batch_size=64)
+    found = agreement_over_training(run, lambda: [next(batches.epoch(0))], CPU)
+    assert found["steps"] == rest and len(found["mean"]) == len(rest)
+    ((missing),) = found["missing"]
+    assert missing["step"] == first and "damaged" in missing["why"]
+    for step in rest:
+        spoil(copied, step)
+    with pytest.raises(InputError, match="damaged"):
+        agreement_over_training(run, lambda: [next(batches.epoch(0))], CPU)
+
+
+def spoil(folder, step):
+    (checkpoint,) = (folder / "checkpoints").glob(f"*{step:08d}*")
+    (next(checkpoint.glob("network*"))).write_bytes(b"nonsense")
+
+
+def test_batches_are_drawn_by_seed_and_augmented(runs):
     run = opened(runs["dgl"])
     train = run.splits().train
-    labels = [next(drawn_batches(run, train, CPU, batch_size=64, seed=s).epoch(0))[1] for s in (0, 0, 1)]
-    assert torch.equal(labels[0], labels[1]) and not torch.equal(labels[0], labels[2])
-    assert len(labels[0].unique()) > 5
+    drawn = [next(drawn_batches(run, train, CPU, batch_size=64, seed=seed).epoch(0)) for seed in (0, 0, 1)]
+    (images, labels), (again, same), (others, other) = drawn
+    assert torch.equal(images, again) and torch.equal(labels, same)
+    assert not torch.equal(labels, other) and not torch.equal(images, others)
+    assert len(labels.unique()) > 5
+    plain, _ = next(run.batches(train, CPU, batch_size=len(train)).epoch(0))
+    as_they_are = {tuple(image.flatten().tolist()) for image in plain}
+    assert any(tuple(image.flatten().tolist()) not in as_they_are for image in images)

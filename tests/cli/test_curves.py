@@ -38,7 +38,7 @@ def test_unfinished_runs_are_told_drawn_and_kept(folders, capsys):
     assert main.main([*words, *plots]) == 0
     told = capsys.readouterr().out
     assert re.search(r"^short +2 +46 .* 60\.00 % +20\.0 20\.0 20\.0 20\.0$", told, flags=re.MULTILINE)
-    found = json.loads(told.splitlines()[-1])["curves"]
+    found = json.loads(told.splitlines()[-1])["runs"]
     assert found["long"]["test_error"] == [80, 60, 40] and found["long"]["seconds"] == [2, 4, 6]
     assert found["long"]["flops"][2] == 3 * found["long"]["flops"][0] > 0
     kept = json.loads((folders / "long" / "analysis" / "curves.json").read_text())

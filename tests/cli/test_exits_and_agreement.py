@@ -29,7 +29,7 @@ def test_exits(made, tmp_path, capsys):
     assert main([*words, "--plot", str(tmp_path / "exits.svg"), "--json"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
     told = json.loads(last)
-    dgl, backprop = (told[str(folder)] for folder in made.values())
+    dgl, backprop = (told["runs"][name]["exits"] for name in made)
     assert [place["accuracy"] is None for place in dgl] == [False] * 4
     assert [place["accuracy"] is None for place in backprop] == [True] * 3 + [False]
     costs = [place["macs"] for place in dgl]
@@ -47,8 +47,8 @@ def test_agreement(made, tmp_path, capsys):
     drawings = ["--plot", str(tmp_path / "depth.svg"), "--plot-steps", str(tmp_path / "steps.svg")]
     assert main([*words, *drawings, "--json"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
-    dgl, backprop = (json.loads(last)[str(folder)] for folder in made.values())
-    assert len(dgl["steps"]) == len(dgl["mean"]) == len(dgl["deviation"]) == len(dgl["over_blocks"]) == 2
+    dgl, backprop = (json.loads(last)["runs"][name] for name in made)
+    assert len(dgl["steps"]) == len(dgl["mean"]) == len(dgl["deviation"]) == len(dgl["inner_mean"]) == 2
     assert all(value == pytest.approx(1, abs=1e-5) for row in backprop["mean"] for value in row)
     assert all(row[0] < 0.99 for row in dgl["mean"]) and len(table) >= 1 + 2 * 2 * 4
     kept = json.loads((made["dgl"] / "analysis" / "agreement.json").read_text())

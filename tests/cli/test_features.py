@@ -7,7 +7,6 @@ import json
 import pytest
 
 from locallearn.cli import main
-from locallearn.cli.features import _evenly
 from locallearn.training import train
 from training.tiny_runs import recipe
 
@@ -25,8 +24,8 @@ def test_runs_are_drawn_beside_each_other(folders, tmp_path, capsys):
     assert main.main([*words, "--out", str(tmp_path / "features.svg"), "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["images_at"] == [3, 17]
-    assert list(found["blocks"]) == ["dgl", "backprop"]
-    assert [(row["block"], row["shape"], len(row["channels"])) for row in found["blocks"]["dgl"]] == [
+    assert list(found["runs"]) == ["dgl", "backprop"]
+    assert [(row["block"], row["shape"], len(row["channels"])) for row in found["runs"]["dgl"]["blocks"]] == [
         (1, [4, 8, 8], 2),
         (2, [4, 8, 8], 2),
     ]
@@ -34,7 +33,7 @@ def test_runs_are_drawn_beside_each_other(folders, tmp_path, capsys):
     for words in ("test image 17", "backprop", "brought to its own range", "of largest variance"):
         assert words in drawing
     kept = json.loads((folders / "dgl" / "analysis" / "features.json").read_text())
-    assert kept["blocks"] == found["blocks"]["dgl"] and kept["settings"]["images_at"] == [3, 17]
+    assert kept["blocks"] == found["runs"]["dgl"]["blocks"] and kept["settings"]["images_at"] == [3, 17]
 
 
 def test_channels_and_blocks_that_were_named_are_shown(folders, tmp_path, capsys):
@@ -42,7 +41,7 @@ def test_channels_and_blocks_that_were_named_are_shown(folders, tmp_path, capsys
     assert main.main([*words, "--images", "3", "--plot", str(tmp_path / "features.png"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(found["images_at"]) == 3 == len(set(found["images_at"]))
-    assert found["blocks"] == {"dgl": [{"block": 2, "shape": [4, 8, 8], "channels": [2, 0]}]}
+    assert found["runs"] == {"dgl": {"blocks": [{"block": 2, "shape": [4, 8, 8], "channels": [2, 0]}]}}
 
 
 @pytest.mark.parametrize(
@@ -60,9 +59,3 @@ def test_what_is_not_there_is_refused(folders, monkeypatch, tmp_path, capsys, wo
     assert main.main(["features", str(folders / "dgl"), "--device", "cpu", *words]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_few_blocks_of_many_are_shown_with_the_first_and_the_last():
-    assert _evenly(3) == [0, 1, 2]
-    assert _evenly(1) == [0]
-    assert _evenly(55) == [0, 8, 15, 23, 31, 39, 46, 54]

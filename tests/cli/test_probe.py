@@ -45,7 +45,7 @@ def test_probes_of_the_logits_are_about_as_good_as_the_network(runs, capsys):
     [
         (["--seeds", "0", "--train-images", "-1"], "- --train-images must be at least 1, not -1.\n- --seeds must be"),
         (["--train-images", "1000000"], "training images: give fewer by --train-images, or all of them with --seeds 1"),
-        (["--plot", "probe.txt"], "A plot cannot be written as 'probe.txt'"),
+        (["--plot", "probe.txt"], "--plot 'probe.txt' must end in .png, .svg or .pdf"),
     ],
 )
 def test_what_cannot_be_is_refused(runs, words, refusal, capsys):

@@ -25,7 +25,7 @@ def test_steps_of_runs_that_have_just_begun(folders, capsys):
     assert main.main([*words, *charts]) == 0
     told = capsys.readouterr().out
     assert "blocks 1 to 2" in told
-    found = json.loads(told.splitlines()[-1])["profiles"]
+    found = json.loads(told.splitlines()[-1])["runs"]
     assert found["dgl"]["peak_bytes"] < found["backprop"]["peak_bytes"]
     assert len(found["dgl"]["block_seconds"]) == 2 and min(found["dgl"]["block_seconds"]) > 0
     kept = json.loads((folders / "dgl" / "analysis" / "profile.json").read_text())

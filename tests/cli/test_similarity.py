@@ -64,7 +64,7 @@ def test_a_run_like_another_is_1_alike(runs, tmp_path, capsys):
     [
         (["--batch-size", "3", "--passes", "0"], "- --batch-size must be at least 4, not 3.\n- --passes must be at"),
         (["--images", "3"], "no batch of 4 samples or more"),
-        (["--heatmap", "pairs.txt"], "A plot cannot be written as 'pairs.txt'"),
+        (["--heatmap", "pairs.txt"], "--heatmap 'pairs.txt' must end in .png, .svg or .pdf"),
     ],
 )
 def test_what_cannot_be_is_refused(runs, words, refusal, capsys):

@@ -69,5 +69,20 @@ def test_similarities_have_a_section_for_each_reference(folders):
         found(folders["one"], f"similarity-with-{reference}", curve=[0.9, 0.5], mean=0.7, matrix=[[1]])
     titles = [title for title in sections(folders) if "Similarity" in title]
     assert titles == [f"Similarity of features to those of {name} (CKA)" for name in ("backprop", "ref")]
-    found(folders["one"], "transfer-stl10", mapped_accuracy=31.0, raw_accuracy=9.0, images=8000)
-    assert sections(folders)["Other data"].parts[0].rows[0].cells == ("dgl, seed 0", "stl10", "31", "9", "8000")
+    found(folders["one"], "transfer-stl10", mapped_by="file", mapped_accuracy=31.0, raw_accuracy=9.0, images=8000)
+    assert sections(folders)["Other data"].parts[0].rows[0].cells == ("dgl, seed 0", "stl10", "file", "31", "9", "8000")
+
+
+def test_files_of_another_version_are_told_and_the_others_shown(folders):
+    found(folders["one"], "probe", acc=[40.0])
+    found(folders["two"], "probe", accuracy=[50.0, 64.0])
+    found(folders["backprop"], "agreement", mean=[], deviation=[])
+    found(folders["one"], "similarity-with-backprop", curves=[0.5])
+    shown = sections(folders)
+    _, table, damaged, lacking = shown["Linear separability of features"].parts
+    assert table.rows[0].cells[1] == "50" and damaged.commands == (f"locallearn probe {folders['one']}",)
+    assert lacking.commands == (f"locallearn probe {folders['backprop']}",)
+    first, _ = shown["Agreement with back-propagation's gradients"].parts
+    assert "agreement.json lacks" in first.what
+    (gap,) = shown["Similarity of features to those of backprop (CKA)"].parts
+    assert gap.commands == (f"locallearn similarity backprop {folders['one']}",)

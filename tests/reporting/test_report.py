@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
+from functools import reduce
+from pathlib import Path
 
 from locallearn.plotting.figure_file import styled
 from locallearn.reporting import report_of
@@ -59,9 +62,39 @@ def test_every_number_can_be_traced(runs):
     for sources in marks:
         for source in sources:
             run = next(run for run in runs.values() if str(run.path) == source.folder)
-            assert (run.path / source.file).is_file(), source
-            if line := re.fullmatch(r"line (\d+)", source.where):
-                assert json.loads((run.path / source.file).read_text().splitlines()[int(line[1]) - 1])
+            assert all(value is not None for value in at(run.path / source.file, source.where)), source
+
+
+def at(file, where):
+    """What stands at the places that a source names."""
+    if file.suffix == ".toml":
+        return [file.read_text()]
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.suffix == ".jsonl" else []
+    if line := re.fullmatch(r"line (\d+)(?:, (.*))?", where):
+        record = lines[int(line[1]) - 1]
+        return [record[line[2]] if line[2] else record]
+    if span := re.fullmatch(r"lines 1 to (\d+)", where):
+        return lines if len(lines) == int(span[1]) else [None]
+    records = lines or [json.loads(file.read_text())]
+    return [reduce(lambda inner, key: inner[key], path.split("."), r) for r in records for path in where.split(", ")]
+
+
+def test_results_are_the_means_of_what_their_sources_say(runs):
+    for table in parts_of(reported(runs), Table):
+        if not table.caption.startswith("Results on"):
+            continue
+        for row in table.rows:
+            place = table.columns.index("test error (%)")
+            own = [source for source in row.sources if source.where == "test_error" or source.where.startswith("line ")]
+            (found,) = zip(*(at(Path(source.folder) / source.file, source.where) for source in own), strict=True)
+            errors = [100 - each["test_accuracy"] if isinstance(each, dict) else each for each in found]
+            assert row.cells[place].split(" ±")[0] == f"{statistics.fmean(errors):.2f}"
+
+
+def test_equal_arithmetic_cites_steps_and_what_one_costs(runs):
+    (table, *_) = (table for table in parts_of(reported(runs), Table) if "within a common budget" in table.caption)
+    cited = {(source.file, source.where) for row in table.rows for source in row.sources}
+    assert {("analysis/curves.json", "settings.flops_per_step"), ("metrics.jsonl", "step")} <= cited
 
 
 def test_charts_are_drawn_as_narrow_as_a_phone_and_say_their_numbers(runs):

@@ -20,7 +20,7 @@ class WindowCurve:
     """What one window of blocks reported; all sequences have an entry for each epoch.
 
     Args:
-        blocks: Its first block, counted from 0, and one past its last.
+        blocks: Its first and its last block, counted from 1.
         role: `local`, `independent` or `cascade`.
         loss: Mean weighted loss over the epoch; None where it was never finite.
         accuracy: Of its head on the training images of the epoch, as they were varied and with the weights as they
@@ -126,7 +126,7 @@ def _errors(records: Sequence[Mapping[str, Any]], name: str) -> tuple[float | No
 def _window(course: Sequence[Mapping[str, Any]]) -> WindowCurve:
     first, stop = course[0]["blocks"]
     loss, accuracy = (tuple(record[name] for record in course) for name in ("loss", "accuracy"))
-    return WindowCurve((first, stop), course[0]["role"], loss, accuracy)
+    return WindowCurve((first + 1, stop), course[0]["role"], loss, accuracy)
 
 
 def _seconds(steps: Sequence[int], timings: Sequence[Mapping[str, Any]], per_step: int) -> tuple[float | None, ...]:

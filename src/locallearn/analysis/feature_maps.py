@@ -21,7 +21,7 @@ class BlockMaps:
     """Some channels of a block's output.
 
     Args:
-        block: Counted from 0.
+        block: Counted from 1.
         shape: Channels, rows and columns of the whole output; of tokens those of the grid of patches.
         channels: Which channels are shown, counted from 0.
         maps: (N, len(channels), rows, columns), float32, on the CPU; every map brought to [0, 1] by itself.
@@ -106,7 +106,7 @@ def feature_maps(
         inputs: The images shown, (N, C, H, W), as the network reads them.
         count: How many channels of each block, by `strongest_channels` over these images.
         numbers: These channels instead, of every block.
-        blocks: Which blocks, counted from 0; all if none are given.
+        blocks: Which blocks, counted from 1; all if none are given.
 
     Returns:
         A record for each of the blocks.
@@ -114,20 +114,34 @@ def feature_maps(
     Raises:
         InputError: There is no such block or channel, or a block hands on no maps.
     """
-    maps = block_maps(model, inputs)
-    chosen = list(blocks) or list(range(len(maps)))
+    there = len(model.partition)
+    chosen = list(blocks) or list(range(1, there + 1))
+    if problems := [f"There is no block {block}; there are {there}." for block in chosen if not 1 <= block <= there]:
+        raise InputError(listed(problems))
+    maps = dict(enumerate(block_maps(model, inputs), 1))
     problems = [
-        f"There is no block {index + 1}; there are {len(maps)}." for index in chosen if not 0 <= index < len(maps)
-    ]
-    problems += [
-        f"Block {index + 1} has channels 0 to {maps[index].shape[1] - 1}, and no channel {number}."
-        for index in chosen
+        f"Block {block} has channels 0 to {maps[block].shape[1] - 1}, and no channel {number}."
+        for block in chosen
         for number in numbers
-        if 0 <= index < len(maps) and not 0 <= number < maps[index].shape[1]
+        if not 0 <= number < maps[block].shape[1]
     ]
     if problems:
         raise InputError(listed(problems))
-    return [_shown(index, maps[index], tuple(numbers) or strongest_channels(maps[index], count)) for index in chosen]
+    return [_shown(block, maps[block], tuple(numbers) or strongest_channels(maps[block], count)) for block in chosen]
+
+
+def evenly_spaced(blocks: int, *, most: int) -> list[int]:
+    """Few of many blocks: the first, the last, and others between.
+
+    Args:
+        blocks: How many there are.
+        most: How many are wanted at most.
+
+    Returns:
+        Their numbers from 1, rising.
+    """
+    count = min(blocks, most)
+    return [1 + round(index * (blocks - 1) / max(count - 1, 1)) for index in range(count)]
 
 
 def _shown(block: int, maps: Tensor, channels: tuple[int, ...]) -> BlockMaps:

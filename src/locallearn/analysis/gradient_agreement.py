@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from locallearn.datasets.batching import training_batches
-from locallearn.errors import InputError
+from locallearn.errors import InputError, listed
 from locallearn.partitioning.tracing import keeping_modes
 
 if TYPE_CHECKING:
@@ -38,10 +38,22 @@ class Agreement:
     deviation: tuple[float | None, ...]
 
     @property
-    def over_blocks(self) -> float | None:
-        """Mean over the blocks that have a gradient; None if none has."""
-        known = [value for value in self.mean if value is not None]
-        return fmean(known) if known else None
+    def inner_mean(self) -> float | None:
+        """See `inner_mean`."""
+        return inner_mean(self.mean)
+
+
+def inner_mean(cosines: Sequence[float | None]) -> float | None:
+    """The mean over the blocks but the last, which learns from the network's own loss under every method.
+
+    Args:
+        cosines: Of each block; None for a block without gradient.
+
+    Returns:
+        Their mean; None where no block before the last has a gradient.
+    """
+    known = [value for value in cosines[:-1] if value is not None]
+    return fmean(known) if known else None
 
 
 def gradient_agreement(model: LocalModel, batches: Iterable[tuple[Tensor, Any]]) -> Agreement:
@@ -64,7 +76,12 @@ def gradient_agreement(model: LocalModel, batches: Iterable[tuple[Tensor, Any]])
         Means and deviations.
 
     Raises:
-        InputError: See `LocalModel.local_backward`.
+        InputError: See `LocalModel.local_backward`; or a gradient is not finite.
+
+    Source:
+        Own measure; no paper of local learning prints it. Both gradients are what the papers define: the local losses
+        of Belilovsky et al. (DGL), ICML 2020, section 3, summed over windows as in Zhang et al. (MLAAN), AAAI 2025,
+        and back-propagation's.
     """
     found: list[list[float | None]] = []
     for inputs, targets in batches:
@@ -88,17 +105,30 @@ def agreement_over_training(
         device: Where to compute.
 
     Returns:
-        `steps`; for each step and block `mean` and `deviation`; for each step `over_blocks`, the mean over the blocks.
+        `steps`; for each step and block `mean` and `deviation`; for each step `inner_mean`; and `missing`, a message
+        for each step whose checkpoint is damaged or whose gradients are not finite.
 
     Raises:
-        InputError: A checkpoint is damaged, or the gradients at one are not finite.
+        InputError: There is nothing to compare at any step.
+
+    Source:
+        See `gradient_agreement`.
     """
-    found = [gradient_agreement(run.model(device, step=step, heads=True), batches()) for step in run.steps]
+    found: dict[int, Agreement] = {}
+    missing: dict[int, str] = {}
+    for step in run.steps:
+        try:
+            found[step] = gradient_agreement(run.model(device, step=step, heads=True), batches())
+        except InputError as error:
+            missing[step] = str(error)
+    if not found:
+        raise InputError(listed(list(missing.values())))
     return {
-        "steps": list(run.steps),
-        "mean": [list(each.mean) for each in found],
-        "deviation": [list(each.deviation) for each in found],
-        "over_blocks": [each.over_blocks for each in found],
+        "steps": list(found),
+        "mean": [list(each.mean) for each in found.values()],
+        "deviation": [list(each.deviation) for each in found.values()],
+        "inner_mean": [each.inner_mean for each in found.values()],
+        "missing": [{"step": step, "why": why} for step, why in missing.items()],
     }
 
 

@@ -19,17 +19,15 @@ from locallearn.datasets.image_set import ImageSet, Splits, chosen
 from locallearn.datasets.registry import find_spec
 from locallearn.datasets.samples import Samples
 from locallearn.datasets.spec import DatasetSpec
-from locallearn.errors import InputError
+from locallearn.errors import InputError, listed
 from locallearn.local_model import LocalModel
 from locallearn.recipes import Recipe, load
 from locallearn.recipes.recipe import ExecutionSection
-from locallearn.recipes.stored import NETWORK, RECIPE
+from locallearn.recipes.stored import METRICS, NETWORK, RECIPE, SUMMARY, TIMINGS
 from locallearn.training import checkpoint
 from locallearn.training.assembly import build_model, without_weights
 from locallearn.training.metrics_log import JsonLines
 from locallearn.training.network_file import load_network, stored_classes
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +59,12 @@ class TrainedRun:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """A record for each epoch so far."""
-        return JsonLines(self.path / "metrics.jsonl").records()
+        return JsonLines(self.path / METRICS).records()
 
     @cached_property
     def timings(self) -> list[dict[str, Any]]:
         """Seconds of each epoch so far."""
-        return JsonLines(self.path / "timings.jsonl").records()
+        return JsonLines(self.path / TIMINGS).records()
 
     @cached_property
     def summary(self) -> dict[str, Any] | None:
@@ -216,9 +214,14 @@ def opened_all(paths: Sequence[Path]) -> list[TrainedRun]:
         InputError: A folder holds no run, or is named twice.
     """
     found: list[TrainedRun] = []
+    problems = [
+        f"{str(path)!r} holds no run ({RECIPE} is missing): give the folder that training wrote."
+        for path in paths
+        if not (path / RECIPE).is_file()
+    ]
+    if problems:
+        raise InputError(listed(problems))
     for path in paths:
-        if not (path / RECIPE).is_file():
-            raise InputError(f"{str(path)!r} holds no run ({RECIPE} is missing): give the folder that training wrote.")
         recipe = load(path / RECIPE)
         if recipe.seeds == 1:
             found.append(TrainedRun(path, recipe))

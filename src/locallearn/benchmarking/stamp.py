@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 import locallearn
+from locallearn.checkout import commit
 
 
 def stamp(command: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def stamp(command: Sequence[str]) -> dict[str, Any]:
     """
     return {
         "command": " ".join(f'"{word}"' if " " in word else word for word in command),
-        "commit": _commit(),
+        "commit": commit() or "unknown",
         "machine": {
             "processor": _processor(),
             "threads": torch.get_num_threads(),
@@ -37,20 +37,6 @@ def stamp(command: Sequence[str]) -> dict[str, Any]:
             "locallearn": locallearn.__version__,
         },
     }
-
-
-def _commit() -> str:
-    try:
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
-        return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(*words: str) -> str:
-    # Results that are being written change no code.
-    found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    return found.stdout.strip()
 
 
 def _processor() -> str:

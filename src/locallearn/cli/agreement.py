@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
-from locallearn.cli.looking import Looking, bar, check_chart, drawn, kept, seen
+from locallearn.cli.looking import LookingInBatches, RunFolders, bar, kept, seen
+from locallearn.cli.pictures import drawn
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement(Looking):
+class Agreement(LookingInBatches):
     """Compare, block by block, what a run's method learns from with back-propagation's gradient on the same weights.
 
     Batches are training images, augmented as the run had them; BatchNorm normalises by the batch, dropout is off. A run
@@ -35,13 +35,17 @@ class Agreement(Looking):
         seed: Of their order and augmentation.
         batch_size: Images per batch.
         plot: A file for a chart over the blocks: of one run a line for each checkpoint, of several each one's newest.
-        plot_steps: A file for a chart over training: the mean over the blocks, a line for each run.
+        plot_steps: A file for a chart over training: the mean over the blocks but the last, a line for each run.
     """
 
-    runs: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(help="Folders of runs with checkpoints.")], ...]]
+    runs: RunFolders
     images: int | None = 1024
     batch_size: int = 128
     plot_steps: Path | None = None
+
+    def pictures(self) -> dict[str, Path | None]:
+        """See `Looking.pictures`."""
+        return super().pictures() | {"--plot-steps": self.plot_steps}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -60,8 +64,7 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.analysis import opened_together
 
     options = parsed(Agreement, argv, verb="agreement")
-    device = options.found_device()
-    check_chart(options.plot_steps)
+    device = options.checked()
     if options.images is not None and options.images < options.batch_size:
         raise InputError(
             f"--images {options.images} make no batch of {options.batch_size}: give a smaller --batch-size."
@@ -73,22 +76,23 @@ def run(argv: Sequence[str]) -> int:
     drawn(options.plot, lambda: _over_blocks(named))
     drawn(options.plot_steps, lambda: _over_training(named))
     if options.json:
-        print(json.dumps({str(each.path): agreement for each, agreement in found.items()}))
+        print(json.dumps({"runs": named}))
     return 0
 
 
 def _found(run: TrainedRun, options: Agreement, device: torch.device) -> dict[str, Any]:
     from locallearn.analysis.gradient_agreement import agreement_over_training, drawn_batches
-    from locallearn.training.out_of_memory import memory_explained
+    from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
-    activity, remedy = f"with batches of {options.batch_size}", "Give a smaller --batch-size."
-    with memory_explained(activity, remedy=remedy, device=device):
+    with memory_explained(f"with batches of {options.batch_size}", remedy=SMALLER_BATCHES, device=device):
         common: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed}
         batches = drawn_batches(run, run.splits(options.data).train, device, **common)
         count = len(batches) if options.images is None else min(len(batches), options.images // options.batch_size)
         title = f"{run.name}: gradients at {len(run.steps)} checkpoints"
         with bar(title, count * len(run.steps)) as piece:
             found = agreement_over_training(run, lambda: islice(seen(batches, piece), count), device)
+    for each in found["missing"]:
+        print(f"locallearn: step {each['step']} of {run.name} is left out: {each['why']}", file=sys.stderr)
     kept(run, "agreement", found, settings=common | {"batches": count, "images": count * options.batch_size})
     return found
 
@@ -117,8 +121,8 @@ def _over_training(found: Mapping[str, Mapping[str, Any]]) -> Figure:
     from locallearn.plotting.over_steps import over_steps
 
     return over_steps(
-        {name: (each["steps"], each["over_blocks"]) for name, each in found.items()},
+        {name: (each["steps"], each["inner_mean"]) for name, each in found.items()},
         title="Gradient agreement with back-propagation",
         x="step",
-        value="cosine of the gradients, mean over the blocks",
+        value="cosine of the gradients, mean over the blocks but the last",
     )

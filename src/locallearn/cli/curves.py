@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from locallearn.cli.flags import Json, parsed
-from locallearn.cli.looking import bar, drawn, kept
-from locallearn.cli.plan import check_picture
+from locallearn.cli.looking import RunFolders, bar, kept
+from locallearn.cli.pictures import Overwrite, check_picture, drawn
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 from locallearn.plotting.chart import flops_scale
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from locallearn.plotting.over_steps import Panel
 
 _TOLD = 6
-RunFolders = tyro.conf.Positional[
-    Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs, finished or not.", metavar="RUN [RUN ...]")]
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +34,13 @@ class CurvesOf:
     Args:
         plot: A file for the chart of losses and errors, such as curves.svg or curves.png.
         heads: A file for a chart of every block's head accuracy over epochs.
-        overwrite: Let the charts replace files.
         no_flops: Leave operations out, which takes a while to count for deep networks.
     """
 
     runs: RunFolders
     plot: Path | None = None
     heads: Path | None = None
-    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    overwrite: Overwrite = False
     no_flops: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     json: Json = False
 
@@ -70,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     drawn(options.plot, lambda: curves_figure(found))
     drawn(options.heads, lambda: heads_figure(found))
     if options.json:
-        print(json.dumps({"curves": {name: dataclasses.asdict(curves) for name, curves in found.items()}}))
+        print(json.dumps({"runs": {name: dataclasses.asdict(curves) for name, curves in found.items()}}))
     return 0
 
 

@@ -79,7 +79,7 @@ def run(argv: Sequence[str]) -> int:
     if options.on is not None:
         return _run_on(options, options.on, recipe)
     from locallearn.training.assembly import find_device
-    from locallearn.training.out_of_memory import memory_explained
+    from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
     device = find_device(checked_device(options.device))
     size = options.batch_size or (
@@ -87,7 +87,7 @@ def run(argv: Sequence[str]) -> int:
     )
     done = "classified" if find_spec(recipe.dataset.name).task == "classification" else "tested"
     activity = f"while batches of {size} were {done}"
-    with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
+    with memory_explained(activity, remedy=SMALLER_BATCHES, device=device):
         result = _results(options, recipe, size, device)
     print_rows([{name: value for name, value in result.items() if name != "by_class"}])
     if options.json:
@@ -167,13 +167,13 @@ def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:
     from locallearn.cli.evaluate_on import read_class_map, readings, transferred
     from locallearn.cli.looking import kept
     from locallearn.training.assembly import find_device
-    from locallearn.training.out_of_memory import memory_explained
+    from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
     device = find_device(checked_device(options.device))
     size = options.batch_size or BATCH_SIZE
     class_map = None if options.classes is None else read_class_map(options.classes)
     activity = f"while batches of {size} were classified"
-    with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
+    with memory_explained(activity, remedy=SMALLER_BATCHES, device=device):
         network, classes = trained_network(options.run, recipe)
         common: dict[str, Any] = {"class_map": class_map, "batch_size": size, "device": device}
         result = transferred(network.to(device), classes, recipe, on, options.data, **common)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
-from locallearn.cli.looking import Looking, bar, drawn, kept, seen
+from locallearn.cli.looking import LookingInBatches, RunFolders, bar, kept, seen
+from locallearn.cli.pictures import drawn
 from locallearn.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -23,13 +21,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exits(Looking):
+class Exits(LookingInBatches):
     """Test what each block's local head predicts, as an early exit, and the ensembles of heads that DGL evaluates.
 
     The heads are those of the newest checkpoint. Kept beside each run as analysis/exits.json.
     """
 
-    runs: tyro.conf.Positional[tuple[Annotated[Path, tyro.conf.arg(help="Folders of finished runs.")], ...]]
+    runs: RunFolders
 
 
 def run(argv: Sequence[str]) -> int:
@@ -48,22 +46,23 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.analysis import opened_together
 
     options = parsed(Exits, argv, verb="exits")
-    device = options.found_device()
+    device = options.checked()
     runs = opened_together(options.runs, checkpoints=True)
-    found = {each: _found(each, options, device) for each in runs}
-    print_rows([_row(each.name, place) for each, exits in found.items() for place in exits])
-    drawn(options.plot, lambda: _chart({each.name: exits for each, exits in found.items()}))
+    found = {each.name: _found(each, options, device) for each in runs}
+    print_rows([_row(name, place) for name, exits in found.items() for place in exits])
+    drawn(options.plot, lambda: _chart(found))
     if options.json:
-        print(json.dumps({str(each.path): [asdict(place) for place in exits] for each, exits in found.items()}))
+        told = {name: {"exits": [asdict(place) for place in exits]} for name, exits in found.items()}
+        print(json.dumps({"runs": told}))
     return 0
 
 
 def _found(run: TrainedRun, options: Exits, device: torch.device) -> list[EarlyExit]:
     from locallearn.analysis.early_exits import early_exits
-    from locallearn.training.out_of_memory import memory_explained
+    from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
-    activity, remedy = f"while batches of {options.batch_size} were classified", "Give a smaller --batch-size."
-    with memory_explained(activity, remedy=remedy, device=device):
+    activity = f"while batches of {options.batch_size} were classified"
+    with memory_explained(activity, remedy=SMALLER_BATCHES, device=device):
         common: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed}
         batches = run.batches(run.splits(options.data).test, device, count=options.images, **common)
         model = run.model(device, heads=True)

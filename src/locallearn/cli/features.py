@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from locallearn.cli.flags import parsed
-from locallearn.cli.looking import Looking, bar, drawn, kept
+from locallearn.cli.looking import Looking, RunFolders, bar, kept
+from locallearn.cli.pictures import drawn
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError, listed
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from locallearn.analysis import TrainedRun
     from locallearn.analysis.feature_maps import BlockMaps
 
-RunFolders = tyro.conf.Positional[
-    Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of finished runs.", metavar="RUN [RUN ...]")]
-]
 MOST_BLOCKS = 8
 FEW_IMAGES = 2
 
@@ -78,17 +76,18 @@ def run(argv: Sequence[str]) -> int:
 
     Raises:
         InputError: Runs, images, blocks or channels are refused.
+        TrainingStopped: Memory ran out.
     """
-    from locallearn.analysis.comparable import opened_together
+    from locallearn.analysis import opened_together
+    from locallearn.training.out_of_memory import memory_explained
 
     options = parsed(Features, argv, verb="features")
-    device = options.found_device()
-    if options.channels < 1:
-        raise InputError(f"--channels must be at least 1, not {options.channels}.")
+    device = options.checked(channels=1)
     runs = opened_together(options.runs)
     shown = _images(runs[0], options, device)
     found: dict[str, list[BlockMaps]] = {}
-    with bar("feature maps", len(runs)) as piece:
+    activity, remedy = f"with {len(shown.places)} images at once", "Give a smaller --images."
+    with memory_explained(activity, remedy=remedy, device=device), bar("feature maps", len(runs)) as piece:
         for each in runs:
             found[each.name] = _maps(each, options, shown, device)
             settings = {"images_at": list(shown.places), "channel_numbers": list(options.channel_numbers)}
@@ -97,8 +96,8 @@ def run(argv: Sequence[str]) -> int:
     print_rows([{"run": name} | row for name, maps in found.items() for row in _rows(maps)])
     drawn(options.plot, lambda: features_figure(found, shown, by_number=bool(options.channel_numbers)))
     if options.json:
-        told = {name: _told(maps) for name, maps in found.items()}
-        print(json.dumps({"images_at": list(shown.places), "blocks": told}))
+        told = {name: {"blocks": _told(maps)} for name, maps in found.items()}
+        print(json.dumps({"images_at": list(shown.places), "runs": told}))
     return 0
 
 
@@ -123,24 +122,18 @@ def _images(run: TrainedRun, options: Features, device: torch.device) -> Shown:
 
 
 def _maps(run: TrainedRun, options: Features, shown: Shown, device: torch.device) -> list[BlockMaps]:
-    from locallearn.analysis.feature_maps import feature_maps
+    from locallearn.analysis.feature_maps import evenly_spaced, feature_maps
 
     model = run.model(device)
-    blocks = [block - 1 for block in options.blocks] or _evenly(len(model.partition))
+    blocks = options.blocks or evenly_spaced(len(model.partition), most=MOST_BLOCKS)
     try:
         return feature_maps(model, shown.inputs, count=options.channels, numbers=options.channel_numbers, blocks=blocks)
     except InputError as error:
         raise InputError(f"{str(run.path)!r}: {error}") from None
 
 
-def _evenly(blocks: int) -> list[int]:
-    """The first block, the last, and others between."""
-    count = min(blocks, MOST_BLOCKS)
-    return [round(index * (blocks - 1) / max(count - 1, 1)) for index in range(count)]
-
-
 def _told(maps: Sequence[BlockMaps]) -> list[dict[str, Any]]:
-    return [{"block": each.block + 1, "shape": list(each.shape), "channels": list(each.channels)} for each in maps]
+    return [{"block": each.block, "shape": list(each.shape), "channels": list(each.channels)} for each in maps]
 
 
 def _rows(maps: Sequence[BlockMaps]) -> list[dict[str, Any]]:
@@ -169,9 +162,7 @@ def features_figure(found: dict[str, list[BlockMaps]], shown: Shown, *, by_numbe
             f"test image {place}\nclass {name}",
             {
                 run: [
-                    TileRow(
-                        f"block {each.block + 1}", each.maps[index].numpy(), [f"#{number}" for number in each.channels]
-                    )
+                    TileRow(f"block {each.block}", each.maps[index].numpy(), [f"#{number}" for number in each.channels])
                     for each in maps
                 ]
                 for run, maps in found.items()

@@ -18,6 +18,7 @@ from locallearn.errors import InputError
 from locallearn.recipes import Recipe, checked, known
 from locallearn.recipes.choices import augmentation_fields, method_fields
 from locallearn.recipes.recipe import DatasetSection, MethodSection
+from locallearn.recipes.settings import DESCRIPTIVE
 
 Options = TypeVar("Options")
 Json = Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help="End with one JSON object on standard output.")]
@@ -25,7 +26,6 @@ Format = Annotated[Literal["table", "csv", "latex"], tyro.conf.arg(help="How the
 RecipeName = tyro.conf.Positional[Annotated[str, tyro.conf.arg(help="Recipe by name, or the path of a TOML file.")]]
 
 ALIASES = {"method.name": "--method", "partition.num_blocks": "--num-blocks", "training.batch_size": "--batch-size"}
-DESCRIPTIVE = ("title", "source", "published", "guessed")
 
 
 def parsed(kind: type[Options], argv: Sequence[str], *, verb: str) -> Options:

@@ -7,18 +7,25 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from locallearn.cli.flags import Json
-from locallearn.errors import InputError
+from locallearn.cli.pictures import Overwrite, check_picture
+from locallearn.errors import InputError, listed
 from locallearn.recipes.choices import checked_device
 
 if TYPE_CHECKING:
     import torch
-    from matplotlib.figure import Figure
 
     from locallearn.analysis import TrainedRun
     from locallearn.datasets.batching import AnyBatches
+
+
+RunFolders = tyro.conf.Positional[
+    Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs.", metavar="RUN [RUN ...]")]
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +37,6 @@ class Looking:
         device: Where to compute: auto, cpu, cuda, cuda:1, mps.
         images: How many images are looked at, drawn from the test images; none takes all.
         seed: Of that draw.
-        batch_size: Images per batch.
         plot: A file for a chart, such as probe.svg or probe.png.
     """
 
@@ -38,39 +44,53 @@ class Looking:
     device: str = "auto"
     images: int | None = None
     seed: int = 0
-    batch_size: int = 500
     plot: Path | None = None
+    overwrite: Overwrite = False
     json: Json = False
 
-    def found_device(self) -> torch.device:
-        """The device asked for.
+    def checked(self, **least: int) -> torch.device:
+        """Refuse what makes no sense before anything is read.
+
+        Args:
+            least: What more options must be at least if they are given, by their names.
 
         Returns:
-            The device.
+            The device asked for.
 
         Raises:
-            InputError: This machine has none such, or a number or the plot's name makes no sense.
+            InputError: This machine has none such, a number is too small, or a picture cannot be written.
         """
         from locallearn.training.assembly import find_device
 
-        for flag, number in {"--images": self.images, "--batch-size": self.batch_size}.items():
-            if number is not None and number < 1:
-                raise InputError(f"{flag} must be at least 1, not {number}.")
-        check_chart(self.plot)
+        problems = [
+            f"--{name.replace('_', '-')} must be at least {low}, not {number}."
+            for name, low in {"images": 1, **least}.items()
+            if (number := getattr(self, name)) is not None and number < low
+        ]
+        if problems:
+            raise InputError(listed(problems))
+        for flag, path in self.pictures().items():
+            check_picture(flag, path, overwrite=self.overwrite)
         return find_device(checked_device(self.device))
 
+    def pictures(self) -> dict[str, Path | None]:
+        """The pictures that may be asked for, by their flags."""
+        return {"--plot": self.plot}
 
-def check_chart(path: Path | None) -> None:
-    """Refuse a name for a chart that no chart can have.
+
+@dataclass(frozen=True, kw_only=True)
+class LookingInBatches(Looking):
+    """The same, in batches of images.
 
     Args:
-        path: The file, or None.
-
-    Raises:
-        InputError: Its ending is none of a picture's.
+        batch_size: Images per batch.
     """
-    if path is not None and path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"A plot cannot be written as {path.name!r}: end its name with .png, .svg or .pdf.")
+
+    batch_size: int = 500
+
+    def checked(self, **least: int) -> torch.device:
+        """See `Looking.checked`."""
+        return super().checked(**{"batch_size": 1} | least)
 
 
 def kept(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Mapping[str, Any]) -> None:
@@ -88,25 +108,6 @@ def kept(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Mapp
         store(run, name, found, settings=settings)
     except OSError as error:
         print(f"locallearn: what was found is not kept beside the run: {error}", file=sys.stderr)
-
-
-def drawn(path: Path | None, draw: Callable[[], Figure]) -> None:
-    """Draw a chart, if one is wanted, and say where it is.
-
-    Args:
-        path: The file, or None.
-        draw: Makes the figure.
-
-    Raises:
-        InputError: matplotlib is missing or knows no such file.
-    """
-    if path is None:
-        return
-    from locallearn.plotting.figure_file import save_figure, styled
-
-    with styled():
-        save_figure(draw(), path)
-    print(f"\ndrawn in {path}")
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from locallearn.cli.pictures import check_picture
 from locallearn.cli.step_flags import StepOptions, StepParser, add_step_flags, step_options
-from locallearn.errors import InputError
 
 if TYPE_CHECKING:
     from locallearn.planning.plan import BlockCost, Plan
@@ -47,25 +47,6 @@ def run(argv: Sequence[str]) -> int:
     if values.json:
         print(found.json())
     return int(found.budget is not None and not found.budget.fits)
-
-
-def check_picture(flag: str, path: Path | None, *, overwrite: bool) -> None:
-    """Refuse a picture that could not be written, before anything is computed for it.
-
-    Args:
-        flag: The flag that names the file.
-        path: The file; None: no picture is wanted.
-        overwrite: Whether it may be there already.
-
-    Raises:
-        InputError: It exists, has no folder, or an ending that says nothing.
-    """
-    if path is not None and path.exists() and not overwrite:
-        raise InputError(f"{str(path)!r} exists: choose another {flag}, or add --overwrite.")
-    if path is not None and not path.parent.is_dir():
-        raise InputError(f"There is no folder {str(path.parent)!r} for {flag}: make it first.")
-    if path is not None and path.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"{flag} {str(path)!r} must end in .png, .svg or .pdf.")
 
 
 def _planned(options: StepOptions, budget: str | None) -> Plan:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
-from locallearn.cli.looking import Looking, bar, drawn, kept, seen
+from locallearn.cli.looking import LookingInBatches, RunFolders, bar, kept, seen
+from locallearn.cli.pictures import drawn
 from locallearn.cli.tables import print_rows
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +24,7 @@ USUALLY = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe(Looking):
+class Probe(LookingInBatches):
     """Measure how well a linear classifier tells the classes apart by every block's features.
 
     Networks are frozen and in evaluation mode; features are averaged over all places or tokens, those of the last
@@ -38,7 +36,7 @@ class Probe(Looking):
         seeds: Draws of training images, each with classifiers of its own; their spread is the error bar.
     """
 
-    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs.")]]
+    runs: RunFolders
     train_images: int | None = None
     seeds: int = 3
 
@@ -57,27 +55,19 @@ def run(argv: Sequence[str]) -> int:
         TrainingStopped: Memory ran out.
     """
     options = parsed(Probe, argv, verb="probe")
-    _check(options)
-    device = options.found_device()
+    device = options.checked(train_images=1, seeds=1)
     from locallearn.analysis import opened_together
-    from locallearn.training.out_of_memory import memory_explained
+    from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
     runs = opened_together(options.runs)
     activity = f"while batches of {options.batch_size} were looked at"
-    with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
+    with memory_explained(activity, remedy=SMALLER_BATCHES, device=device):
         found = {each.name: _probed(each, options, device) for each in runs}
     print_rows(_rows(found))
     drawn(options.plot, lambda: _figure(found))
     if options.json:
         print(json.dumps({"runs": found}))
     return 0
-
-
-def _check(options: Probe) -> None:
-    least = {"--train-images": options.train_images, "--seeds": options.seeds}
-    problems = [f"{flag} must be at least 1, not {n}." for flag, n in least.items() if n is not None and n < 1]
-    if problems:
-        raise InputError(listed(problems))
 
 
 def _training_images(options: Probe, there: int) -> int:

@@ -7,13 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import Json, parsed
-from locallearn.cli.looking import bar, drawn, kept
-from locallearn.cli.plan import check_picture
+from locallearn.cli.looking import RunFolders, bar, kept
+from locallearn.cli.pictures import Overwrite, check_picture, drawn
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 from locallearn.recipes.choices import checked_device
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from locallearn.analysis.step_profile import StepMemory
-
-RunFolders = tyro.conf.Positional[
-    Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs, finished or not.", metavar="RUN [RUN ...]")]
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +31,6 @@ class Profile:
         repeats: Steps that are timed; 0 times none.
         plot: A file for a chart of the bytes, such as memory.svg or memory.png.
         times: A file for a chart of the blocks' times.
-        overwrite: Let the charts replace files.
     """
 
     runs: RunFolders
@@ -45,7 +38,7 @@ class Profile:
     repeats: int = 3
     plot: Path | None = None
     times: Path | None = None
-    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    overwrite: Overwrite = False
     json: Json = False
 
 
@@ -82,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
     drawn(options.plot, lambda: memory_figure(memory))
     drawn(options.times, lambda: times_figure(seconds))
     if options.json:
-        print(json.dumps({"profiles": {name: _told(memory[name], seconds[name]) for name in memory}}))
+        print(json.dumps({"runs": {name: _told(memory[name], seconds[name]) for name in memory}}))
     return 0
 
 

@@ -28,7 +28,8 @@ ENDINGS = (".html", ".md")
 class ReportOptions:
     """Write one page about runs: results beside the papers' figures, charts, comparisons at equal cost.
 
-    Runs under way are shown as far as they have come. Runs of other data or classes get chapters of their own.
+    Runs under way are shown as far as they have come. Runs of other data or classes get chapters of their own. The
+    folder of a sweep is shown as its table and chart; name its trials too to have them compared as runs.
 
     Args:
         out: The page: .html is one self-contained file; .md has its charts in a folder NAME-files beside it.
@@ -37,7 +38,7 @@ class ReportOptions:
         overwrite: Replace an older page.
     """
 
-    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs.")]]
+    runs: tyro.conf.Positional[Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs, and of sweeps.")]]
     out: Path
     against: Literal["paper"] | None = None
     title: str = "Runs compared"
@@ -62,19 +63,27 @@ def run(argv: Sequence[str]) -> int:
     from locallearn.analysis import opened_all
     from locallearn.reporting import report_of
     from locallearn.reporting.subjects import checked_runs
+    from locallearn.sweeping import sweep_table
+    from locallearn.sweeping.table import TABLE
 
-    runs = checked_runs(opened_all(options.runs))
-    flops = _flops(runs)
-    report = report_of(runs, verdicts=options.against == "paper", flops=flops, title=options.title)
+    folders = [path for path in options.runs if not (path / TABLE).is_file()]
+    sweeps = [sweep_table(path) for path in options.runs if path not in folders]
+    runs = checked_runs(opened_all(folders)) if folders else []
+    verdicts = options.against == "paper"
+    report = report_of(runs, sweeps=sweeps, verdicts=verdicts, flops=_flops(runs), title=options.title)
     try:
         _write(report, options.out)
     except OSError as error:
         raise InputError(f"{str(options.out)!r} cannot be written ({error}): choose another --out.") from error
     rows = _told(runs)
-    print_rows(rows)
+    if rows:
+        print_rows(rows)
+    for sweep in sweeps:
+        print(f"sweep {sweep.path}: {len(sweep.rows)} of {sweep.trials} trials")
     print(f"\nwritten to {options.out}")
     if options.json:
-        print(json.dumps({"report": str(options.out), "runs": rows}))
+        told = [{"sweep": str(sweep.path), "best": sweep.best, "trials": len(sweep.rows)} for sweep in sweeps]
+        print(json.dumps({"report": str(options.out), "rows": rows, "sweeps": told}))
     return 0
 
 

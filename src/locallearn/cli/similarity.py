@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from locallearn.cli.flags import parsed
-from locallearn.cli.looking import Looking, bar, check_chart, drawn, kept, seen
+from locallearn.cli.looking import LookingInBatches, bar, kept, seen
+from locallearn.cli.pictures import drawn
 from locallearn.cli.tables import print_rows
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Similarity(Looking):
+class Similarity(LookingInBatches):
     """Compare what every block of runs says with a reference run's blocks: CKA, in minibatches and without bias.
 
     Whole feature maps of the same test images are compared, in random order, in evaluation mode. Blocks are held
@@ -42,6 +43,10 @@ class Similarity(Looking):
     passes: int = 2
     heatmap: Path | None = None
 
+    def pictures(self) -> dict[str, Path | None]:
+        """See `Looking.pictures`."""
+        return super().pictures() | {"--heatmap": self.heatmap}
+
 
 def run(argv: Sequence[str]) -> int:
     """Compare, and print each block's CKA with the reference.
@@ -58,20 +63,16 @@ def run(argv: Sequence[str]) -> int:
         TrainingStopped: Memory ran out.
     """
     options = parsed(Similarity, argv, verb="similarity")
-    device = options.found_device()
-    check_chart(options.heatmap)
     from locallearn.analysis import opened_together
     from locallearn.analysis.cka import FEWEST
-    from locallearn.training.out_of_memory import memory_explained
+    from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
-    least = {"--batch-size": (FEWEST, options.batch_size), "--passes": (1, options.passes)}
-    if problems := [f"{flag} must be at least {low}, not {n}." for flag, (low, n) in least.items() if n < low]:
-        raise InputError(listed(problems))
+    device = options.checked(batch_size=FEWEST, passes=1)
     reference, *others = opened_together(options.runs)
     if not others:
         raise InputError("Give the folder of the reference run, such as back-propagation's, and those of others.")
     activity = f"while batches of {options.batch_size} were compared"
-    with memory_explained(activity, remedy="Give a smaller --batch-size.", device=device):
+    with memory_explained(activity, remedy=SMALLER_BATCHES, device=device):
         found = {each.name: _compared(reference, each, options, device) for each in others}
     _print(found, reference.name)
     _draw(found, reference.name, options)

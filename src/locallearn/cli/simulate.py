@@ -7,12 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import Json, RecipeName, parsed_with_recipe, recipe_word
-from locallearn.cli.plan import check_picture
+from locallearn.cli.pictures import Overwrite, check_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe, load
@@ -41,7 +39,6 @@ class Simulate:
         costs: JSON file with the costs of blocks, instead of measuring them: batch_size and blocks, as --json gives.
         repeats: Steps to measure.
         out: Picture to draw, as .png, .svg or .pdf.
-        overwrite: Let --out replace a file.
     """
 
     recipe: RecipeName = DEFAULT
@@ -56,7 +53,7 @@ class Simulate:
     costs: Path | None = None
     repeats: int = 5
     out: Path | None = None
-    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    overwrite: Overwrite = False
     json: Json = False
 
 

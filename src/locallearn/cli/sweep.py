@@ -11,13 +11,13 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from locallearn.cli import runs
 from locallearn.cli.flags import Format, Json, parsed, with_resumed_folder
-from locallearn.cli.plan import check_picture
+from locallearn.cli.pictures import Overwrite, check_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError, TrainingStopped, listed
 from locallearn.extras import require
@@ -45,7 +45,6 @@ class SweepOptions:
         data: Where the images are.
         device: Where to train: auto, cpu, cuda, cuda:1, mps.
         plot: A file for a chart, such as sweep.svg; none makes OUT/sweep.svg.
-        overwrite: Let --plot replace a file.
     """
 
     sweep: tyro.conf.Positional[str | None] = None
@@ -57,7 +56,7 @@ class SweepOptions:
     data: Path | None = None
     device: str | None = None
     plot: Path | None = None
-    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    overwrite: Overwrite = False
     format: Format = "table"
     json: Json = False
 
@@ -105,13 +104,14 @@ def run(argv: Sequence[str]) -> int:
     """
     options, sweep = resolve(argv)
     from locallearn.sweeping.run_sweep import run_sweep
+    from locallearn.sweeping.table import readable_rows
     from locallearn.training import for_stream
 
     name = Path(options.sweep or "sweep").name.removesuffix(".toml")
     out = options.resume or options.out or runs.first_free(Path("runs") / name)
     with _how_to_go_on(out):
         table = run_sweep(sweep, out, resume=options.resume is not None, progress=for_stream, note=_told)
-    rows = table_rows(table)
+    rows = readable_rows(table)
     if rows:
         print_rows(rows, form=options.format)
     finished = [row for row in table.rows if row["state"] == "finished"]
@@ -121,36 +121,6 @@ def run(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(_as_json(table)))
     return 0 if finished else 1
-
-
-def table_rows(table: SweepTable) -> list[dict[str, Any]]:
-    """A sweep's trials as rows to print.
-
-    Args:
-        table: The sweep's.
-
-    Returns:
-        For each trial the values of the swept fields, its scores, what is published for it, and its folder.
-    """
-    along = [table.axis] if table.axis is not None else []
-    fields = list(dict.fromkeys([*table.fields, *along]))
-    measured = [
-        name
-        for name in dict.fromkeys(name for row in table.rows for name in row)
-        if name.startswith(("validation_", "test_")) and not name.endswith("_loss")
-    ]
-    printed = dict.fromkeys(name for row in table.rows for name in row["published"] if name in measured)
-    deviating = any(row.get("deviations") for row in table.rows)
-    return [
-        {
-            **{field: row["values"].get(field) for field in fields},
-            **{name.replace("_", " "): row.get(name) for name in measured},
-            **({"+-": row.get("deviations", {}).get(table.score)} if deviating else {}),
-            **{f"published {name.replace('_', ' ')}": row["published"].get(name) for name in printed},
-            "run": str(row["run"]) if row["state"] == "finished" else f"failed: {row['run']}",
-        }
-        for row in table.rows
-    ]
 
 
 def _with_flags(sweep: Sweep, options: SweepOptions) -> Sweep:

@@ -8,6 +8,9 @@ from locallearn.recipes.recipe import Recipe
 
 RECIPE = "recipe.toml"
 NETWORK = "network.safetensors"
+SUMMARY = "summary.json"
+METRICS = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
 
 
 def differences(stored: Recipe, given: Recipe) -> list[str]:

@@ -9,9 +9,11 @@ from locallearn.analysis.stored import FOLDER, stored
 from locallearn.recipes import Published, Recipe, load
 from locallearn.recipes.published import names as published_names
 from locallearn.recipes.published import title
+from locallearn.recipes.settings import DESCRIPTIVE, DRAW, NEUTRAL, settings
+from locallearn.recipes.stored import SUMMARY
 from locallearn.reporting.document import MISSING, Gap, Note, Row, Section, Source, Table, Verdict
-from locallearn.reporting.readings import SUMMARY, Mean, Reading, from_summary, in_words, mean, result
-from locallearn.reporting.subjects import DESCRIPTIVE, NEUTRAL, Chapter, Subject, settings
+from locallearn.reporting.readings import Mean, Reading, from_summary, in_words, mean, result
+from locallearn.reporting.subjects import Chapter, Subject
 
 REPRODUCED, CLOSE = 0.5, 2.0
 """How far from a published number, in percentage points, ours may be."""
@@ -70,7 +72,7 @@ def other_settings(recipe: Recipe) -> list[str] | None:
     published = reference(recipe.title)
     if published is None:
         return None
-    left_out = (*DESCRIPTIVE, *NEUTRAL)
+    left_out = (*DESCRIPTIVE, *DRAW, *NEUTRAL)
     ours, theirs = settings(recipe, without=left_out), settings(published, without=left_out)
     changed = [key for key in dict.fromkeys([*theirs, *ours]) if ours.get(key) != theirs.get(key)]
     return [f"{key} {_said(ours.get(key))} (published: {_said(theirs.get(key))})" for key in changed]

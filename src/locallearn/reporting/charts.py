@@ -12,8 +12,9 @@ from locallearn.plotting.bars import bars
 from locallearn.plotting.over_depth import over_depth
 from locallearn.plotting.over_steps import over_steps
 from locallearn.plotting.scatter import scatter
+from locallearn.recipes.stored import METRICS, SUMMARY
 from locallearn.reporting.document import Chart, Source
-from locallearn.reporting.readings import METRICS, SUMMARY, from_summary, headed, in_words, quantity, result, told
+from locallearn.reporting.readings import from_summary, headed, in_words, quantity, result, told
 from locallearn.reporting.subjects import Chapter, Subject
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 4.5
+"""Inches; letters of 9 points stay legible where this becomes the width of a phone."""
 _LETTERS, _LINE = 64, 0.19
 """Letters in a row of a legend, and inches that a row takes."""
-"""Inches; letters of 9 points stay legible where this becomes the width of a phone."""
 
 
 def drawn(chart: Chart, *, headed: bool = False) -> Figure:
@@ -36,6 +36,7 @@ def drawn(chart: Chart, *, headed: bool = False) -> Figure:
         legend_below(figure, columns=columns)
         figure.set_figheight(figure.get_figheight() + _LINE * (-(-len(names) // columns) - 1))
     if not headed:
+        figure.suptitle("")
         for axes in figure.axes:
             axes.set_title("", loc="left")
     return figure

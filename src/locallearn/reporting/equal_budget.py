@@ -9,8 +9,9 @@ from locallearn.analysis import TrainedRun
 from locallearn.analysis.curves import Axis, series
 from locallearn.analysis.stored import FOLDER
 from locallearn.plotting.chart import flops_scale
+from locallearn.recipes.stored import METRICS, TIMINGS
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
-from locallearn.reporting.readings import TIMINGS, Mean, headed, in_words, last_within, mean, quantity
+from locallearn.reporting.readings import Mean, headed, in_words, last_within, mean, quantity
 from locallearn.reporting.subjects import Chapter, Subject, is_finished
 
 NAMES: Mapping[Axis, str] = {"epochs": "equal epochs", "flops": "equal FLOPs", "seconds": "equal time"}
@@ -94,15 +95,17 @@ def _within(
 
 
 def _row(subject: Subject, index: int, found: Sequence[Budget]) -> Row:
-    priced = {"flops": (f"{FOLDER}/curves.json", "flops"), "seconds": (TIMINGS, "training_seconds")}
+    priced = {
+        "flops": ((f"{FOLDER}/curves.json", "settings.flops_per_step"), (METRICS, "step")),
+        "seconds": ((TIMINGS, "training_seconds"),),
+    }
     cells: list[str] = []
     sources: list[Source] = []
     for budget in found:
         value, epochs = budget.found[index]
         cells.append(MISSING if value.value is None else f"{value} ({', '.join(map(str, epochs))})")
         sources += value.sources
-        if budget.axis in priced:
-            sources += [Source(str(run.path), *priced[budget.axis]) for run in subject.runs]
+        sources += [Source(str(run.path), *place) for run in subject.runs for place in priced.get(budget.axis, ())]
     return Row((subject.label, *cells), tuple(dict.fromkeys(sources)))
 
 

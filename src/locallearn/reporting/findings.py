@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from locallearn.analysis import TrainedRun
@@ -29,7 +30,8 @@ class Kind:
         title: Of its section.
         read: Takes the values, one for each block, and their deviations, if any, out of the file.
         value: What the values are, with their unit.
-        verb: What makes the file.
+        verb: What makes the file: the verb, and what stands before the run.
+        key: Which part of the file is shown.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Kind:
     read: Callable[[Record], tuple[Values, Values]]
     value: str
     verb: str
+    key: str
 
 
 def _of_probe(record: Record) -> tuple[Values, Values]:
@@ -59,14 +62,15 @@ def _of_similarity(record: Record) -> tuple[Values, Values]:
 
 
 KINDS = (
-    Kind("probe", "Linear separability of features", _of_probe, "accuracy of a linear probe (%)", "probe"),
-    Kind("exits", "Stopping after a block", _of_exits, "test accuracy of the exit (%)", "exits"),
+    Kind("probe", "Linear separability of features", _of_probe, "accuracy of a linear probe (%)", "probe", "accuracy"),
+    Kind("exits", "Stopping after a block", _of_exits, "test accuracy of the exit (%)", "exits", "exits"),
     Kind(
         "agreement",
         "Agreement with back-propagation's gradients",
         _of_agreement,
         "cosine, last checkpoint",
         "agreement",
+        "mean",
     ),
 )
 
@@ -93,24 +97,39 @@ def _over_blocks(chapter: Chapter, found: Found, kind: Kind) -> Section:
     spreads: dict[str, Values] = {}
     sources: dict[str, tuple[Source, ...]] = {}
     for subject in chapter.subjects:
-        runs = [run for run in subject.runs if kind.name in found[run]]
-        if runs:
-            curves[subject.label], spreads[subject.label] = _over_seeds(
-                [kind.read(found[run][kind.name]) for run in runs]
+        read = {run: values for run in subject.runs if (values := _read(found[run].get(kind.name), kind)) is not None}
+        if read:
+            curves[subject.label], spreads[subject.label] = _over_seeds(list(read.values()))
+            sources[subject.label] = tuple(
+                Source(str(run.path), f"{FOLDER}/{kind.name}.json", kind.key) for run in read
             )
-            sources[subject.label] = tuple(Source(str(run.path), f"{FOLDER}/{kind.name}.json", "all") for run in runs)
     parts: list[Part] = _curve_parts(curves, spreads, sources, kind) if curves else []
+    damaged = [run for run in chapter.runs if kind.name in found[run] and _read(found[run][kind.name], kind) is None]
     lacking = [run for run in chapter.runs if kind.name not in found[run]]
+    if damaged:
+        parts.append(Gap(f"{FOLDER}/{kind.name}.json lacks what is shown here", _commands(kind, damaged)))
     if lacking and not kind.name.startswith(SIMILARITY):
-        parts.append(_gap([f"locallearn {kind.verb} {run.path}" for run in lacking], whole=not curves))
+        parts.append(_gap(_commands(kind, lacking), whole=not curves))
     return Section(kind.title, tuple(parts))
+
+
+def _read(record: Record | None, kind: Kind) -> tuple[Values, Values] | None:
+    """The values, or None where there is no record, or one that another version wrote."""
+    try:
+        return None if record is None else kind.read(record)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
+def _commands(kind: Kind, runs: Sequence[TrainedRun]) -> tuple[str, ...]:
+    return tuple(f"locallearn {kind.verb} {run.path}" for run in runs)
 
 
 def _over_seeds(found: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
     """Means and deviations over seeds; of one run its own."""
     if len(found) == 1:
         return found[0]
-    columns = [[v for v in column if v is not None] for column in zip(*(values for values, _ in found), strict=True)]
+    columns = [[v for v in column if v is not None] for column in zip_longest(*(values for values, _ in found))]
     means = [statistics.fmean(column) if column else None for column in columns]
     return means, [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
 
@@ -120,7 +139,8 @@ def _similarities(chapter: Chapter, found: Found) -> list[Section]:
     title = "Similarity of features to those of {} (CKA)"
     sections = []
     for name in names:
-        kind = Kind(name, title.format(name.removeprefix(SIMILARITY)), _of_similarity, "CKA", "similarity")
+        other = name.removeprefix(SIMILARITY)
+        kind = Kind(name, title.format(other), _of_similarity, "CKA", f"similarity {other}", "curve")
         sections.append(_over_blocks(chapter, found, kind))
     if sections:
         return sections
@@ -143,7 +163,7 @@ def _transfers(chapter: Chapter, found: Found) -> list[Section]:
                     rows.append(_transfer_row(subject, run, name, record))
     if not rows:
         return []
-    columns = ("run", "tested on", "accuracy, classes mapped by name (%)", "accuracy, raw labels (%)", "images")
+    columns = ("run", "tested on", "classes mapped by", "accuracy (%)", "accuracy, raw labels (%)", "images")
     return [Section("Other data", (Table(columns, tuple(rows), "Networks tested on another data set"),))]
 
 
@@ -151,6 +171,7 @@ def _transfer_row(subject: Subject, run: TrainedRun, name: str, record: Mapping[
     cells = (
         f"{subject.label}, seed {run.recipe.seed}" if len(subject.runs) > 1 else subject.label,
         name.removeprefix(TRANSFER),
+        str(record.get("mapped_by", MISSING)),
         _number(record.get("mapped_accuracy")),
         _number(record.get("raw_accuracy")),
         str(record.get("images", MISSING)),

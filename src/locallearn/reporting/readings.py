@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from locallearn.analysis import TrainedRun
+from locallearn.recipes.stored import METRICS, SUMMARY
 from locallearn.reporting.document import MISSING, Source
 from locallearn.reporting.subjects import Subject, is_finished
-
-METRICS, SUMMARY, TIMINGS = "metrics.jsonl", "summary.json", "timings.jsonl"
 
 
 @dataclass(frozen=True)

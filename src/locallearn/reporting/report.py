@@ -12,6 +12,8 @@ from locallearn.reporting.equal_budget import equal_budgets
 from locallearn.reporting.findings import findings
 from locallearn.reporting.results import compared, results
 from locallearn.reporting.subjects import Chapter, chapters, checked_runs
+from locallearn.reporting.sweeps import sweep_section
+from locallearn.sweeping import SweepTable
 
 APART = (
     "These runs were trained on different data or tell different classes apart. Each set has a chapter of its own, and "
@@ -22,6 +24,7 @@ APART = (
 def report_of(
     runs: Sequence[TrainedRun],
     *,
+    sweeps: Sequence[SweepTable] = (),
     verdicts: bool = False,
     flops: Mapping[TrainedRun, int | None] | None = None,
     title: str = "Runs compared",
@@ -30,6 +33,7 @@ def report_of(
 
     Args:
         runs: Finished or not; those that differ in their seed alone are joined.
+        sweeps: What sweeps came to; each has a section of its own.
         verdicts: Whether rows are judged against the published numbers.
         flops: Operations of one step, by run; without them nothing is compared at equal arithmetic.
         title: The heading.
@@ -38,13 +42,34 @@ def report_of(
         The report, for `html_page` or `markdown_page`.
 
     Raises:
-        InputError: There are no runs, or their files cannot be read.
+        InputError: There are neither runs nor sweeps, or the files of runs cannot be read.
     """
-    found = chapters(checked_runs(runs))
+    found = chapters(checked_runs(runs)) if runs or not sweeps else ()
+    return Report(
+        title,
+        " ".join([*_lead(runs, found), *_of_sweeps(sweeps)]),
+        (
+            *((_overview(found),) if found else ()),
+            *(_chapter(chapter, verdicts, flops or {}) for chapter in found),
+            *map(sweep_section, sweeps),
+        ),
+    )
+
+
+def _lead(runs: Sequence[TrainedRun], found: Sequence[Chapter]) -> list[str]:
+    if not runs:
+        return []
     settings = sum(len(chapter.subjects) for chapter in found)
-    lead = f"{_count(len(runs), 'run')} of {_count(settings, 'setting')} on {', '.join(c.title for c in found)}."
-    overview = Section("Overview", (*((Note(APART),) if len(found) > 1 else ()), *scores(found)))
-    return Report(title, lead, (overview, *(_chapter(chapter, verdicts, flops or {}) for chapter in found)))
+    return [f"{_count(len(runs), 'run')} of {_count(settings, 'setting')} on {', '.join(c.title for c in found)}."]
+
+
+def _of_sweeps(sweeps: Sequence[SweepTable]) -> list[str]:
+    trials = sum(len(sweep.rows) for sweep in sweeps)
+    return [f"{_count(len(sweeps), 'sweep')} of {_count(trials, 'trial')}."] if sweeps else []
+
+
+def _overview(found: Sequence[Chapter]) -> Section:
+    return Section("Overview", (*((Note(APART),) if len(found) > 1 else ()), *scores(found)))
 
 
 def _chapter(chapter: Chapter, verdicts: bool, flops: Mapping[TrainedRun, int | None]) -> Section:

@@ -8,14 +8,13 @@ from typing import Any
 from locallearn.analysis import TrainedRun
 from locallearn.analysis.curves import series
 from locallearn.planning.fitting import written_bytes
+from locallearn.recipes.stored import METRICS, RECIPE, SUMMARY, TIMINGS
 from locallearn.reporting.beside_papers import comparisons
 from locallearn.reporting.charts import memory_against_result
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
 from locallearn.reporting.equal_budget import in_time
-from locallearn.reporting.readings import METRICS, SUMMARY, TIMINGS, from_summary, in_words, quantity, result
+from locallearn.reporting.readings import from_summary, in_words, quantity, result
 from locallearn.reporting.subjects import Chapter, Subject, is_finished
-
-RECIPE_FILE = "recipe.toml"
 
 
 def compared(chapter: Chapter) -> Section:
@@ -29,7 +28,7 @@ def compared(chapter: Chapter) -> Section:
     """
     columns = (
         "run", "recipe", "network", "method", "blocks", "batch", "epochs", "steps", "seeds", "state", "trained with",
-        "commit", "folders",
+        "folders",
     )  # fmt: skip
     rows = tuple(_described(subject) for subject in chapter.subjects)
     return Section("What is compared", (Table(columns, rows, f"Runs on {chapter.title}"),))
@@ -76,11 +75,10 @@ def _described(subject: Subject) -> Row:
         ", ".join(str(each.recipe.seed) for each in subject.runs),
         state(run),
         _versions(subject.runs),
-        _said(from_summary(run, "commit"), "not recorded"),
         ", ".join(str(each.path) for each in subject.runs),
     )
     told = Source(folder, SUMMARY, "num_blocks, steps, versions") if run.summary else Source(folder, METRICS, "step")
-    return Row(cells, (Source(folder, RECIPE_FILE, "all settings"), told))
+    return Row(cells, (Source(folder, RECIPE, "all settings"), told))
 
 
 def state(run: TrainedRun) -> str:
@@ -144,5 +142,5 @@ def _with_commas(count: int | None) -> str | None:
     return None if count is None else f"{count:,}"
 
 
-def _said(value: Any, otherwise: str = MISSING) -> str:
-    return otherwise if value is None else str(value)
+def _said(value: Any) -> str:
+    return MISSING if value is None else str(value)

@@ -13,23 +13,15 @@ from locallearn.analysis import TrainedRun
 from locallearn.analysis.stored import stored
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe
-from locallearn.recipes.stored import NETWORK, flat
+from locallearn.recipes.settings import DESCRIPTIVE, DRAW, settings
+from locallearn.recipes.stored import METRICS, NETWORK, SUMMARY, TIMINGS
 from locallearn.tasks.named import task_of
 from locallearn.training.network_file import stored_classes
 
-DESCRIPTIVE = ("title", "source", "published", "guessed", "seed", "seeds", "data")
-"""What of a recipe says nothing about what is learned, or which draw it is."""
-NEUTRAL = (
-    "device", "channels_last", "deterministic", "execution", "dataset.download", "dataset.workers",
-    "training.keep_checkpoints", "training.checkpoint_every_steps", "training.evaluate_every", "training.offload",
-    "training.capture", "training.step_in_backward", "distributed.shard", "distributed.queue", "distributed.timeout",
-    "distributed.crossing",
-)  # fmt: skip
-"""Settings that leave what is learned as it is, up to rounding."""
 _READ: Mapping[str, Callable[[TrainedRun], Any]] = {
-    "metrics.jsonl": lambda run: run.metrics,
-    "timings.jsonl": lambda run: run.timings,
-    "summary.json": lambda run: run.summary,
+    METRICS: lambda run: run.metrics,
+    TIMINGS: lambda run: run.timings,
+    SUMMARY: lambda run: run.summary,
     "A file of analysis/": stored,
 }
 
@@ -166,20 +158,6 @@ def score(run: TrainedRun) -> str:
     return told["score"] if "score" in told else task_of(run.spec).metric().name
 
 
-def settings(recipe: Recipe, *, without: Sequence[str] = DESCRIPTIVE) -> dict[str, Any]:
-    """What a recipe sets, by dotted paths.
-
-    Args:
-        recipe: A recipe.
-        without: Paths left out, with all below them.
-
-    Returns:
-        Values of all other settings.
-    """
-    values = flat(recipe.model_dump(mode="json", exclude_none=True))
-    return {key: value for key, value in values.items() if not any(f"{key}.".startswith(f"{o}.") for o in without)}
-
-
 def _classes(run: TrainedRun) -> tuple[str, ...]:
     return (stored_classes(run.path / NETWORK) if run.is_finished else ()) or run.spec.classes
 
@@ -196,7 +174,7 @@ def _subjects(runs: Sequence[TrainedRun]) -> tuple[Subject, ...]:
     for run in runs:
         # What is under way stands alone: its epochs are not those of the others.
         own = "" if is_finished(run) else str(run.path.resolve())
-        groups.setdefault(json.dumps(settings(run.recipe), sort_keys=True) + own, []).append(run)
+        groups.setdefault(json.dumps(_learned(run.recipe), sort_keys=True) + own, []).append(run)
     members = [tuple(group) for group in groups.values()]
     return tuple(
         Subject(label if is_finished(group[0]) else f"{label}, unfinished", group)
@@ -226,8 +204,8 @@ def _method(group: Sequence[TrainedRun]) -> str:
 
 def _told_apart(group: Sequence[TrainedRun], alike: Sequence[Sequence[TrainedRun]]) -> str:
     # By the settings in which runs of one method differ, where these are few.
-    tables = [settings(other[0].recipe) for other in alike]
-    own = settings(group[0].recipe)
+    tables = [_learned(other[0].recipe) for other in alike]
+    own = _learned(group[0].recipe)
     varied = [
         key for key in {**own, **{k: None for t in tables for k in t}} if len({str(t.get(key)) for t in tables}) > 1
     ]
@@ -235,6 +213,10 @@ def _told_apart(group: Sequence[TrainedRun], alike: Sequence[Sequence[TrainedRun
         return f"{_method(group)}, {run_name(group[0])}"
     told = [_setting(key, own.get(key)) for key in varied]
     return ", ".join([_method(group), *told])
+
+
+def _learned(recipe: Recipe) -> dict[str, Any]:
+    return settings(recipe, without=(*DESCRIPTIVE, *DRAW))
 
 
 def _setting(key: str, value: Any) -> str:

@@ -10,16 +10,11 @@ from typing import Any
 from locallearn.datasets.registry import SPECS
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe, checked, load
+from locallearn.recipes.settings import DESCRIPTIVE, DRAW, NEUTRAL, settings
 from locallearn.recipes.stored import flat
 from locallearn.sweeping.sweep_file import Changes, Sweep
 
 MOST_ENDS = 256
-CIRCUMSTANCES = (
-    "seed", "seeds", "device", "data", "dataset.download", "dataset.workers", "training.checkpoint_every_steps",
-    "training.keep_checkpoints", "training.evaluate_every",
-)  # fmt: skip
-"""Fields that say where and how a run is made; numbers printed for it stay printed for it."""
-DESCRIPTIVE = ("title", "source", "published", "guessed")
 
 
 @dataclass(frozen=True)
@@ -129,9 +124,8 @@ def changed(base: Recipe, changes: Changes, sweep: Sweep, *, where: str) -> Reci
     for path, value in changes.items():
         _put(tables, path, value, where)
     recipe = checked(tables, where=where)
-    before, now = flat(base.model_dump()), flat(recipe.model_dump())
-    varied = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if set(varied) <= {*CIRCUMSTANCES}:
+    without = (*DESCRIPTIVE, *DRAW, *NEUTRAL)
+    if settings(recipe, without=without) == settings(base, without=without):
         return recipe
     return recipe.model_copy(update={"title": f"{base.title}; {where}", "published": ()})
 

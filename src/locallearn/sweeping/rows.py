@@ -10,7 +10,7 @@ from typing import Any
 
 from locallearn import atomic_file
 from locallearn.recipes import Recipe
-from locallearn.recipes.stored import flat
+from locallearn.recipes.stored import METRICS, SUMMARY, flat
 from locallearn.sweeping.points import Point, told, varied_number
 from locallearn.sweeping.sweep_file import Sweep
 from locallearn.sweeping.table import TABLE
@@ -18,8 +18,6 @@ from locallearn.tasks.named import task_of
 from locallearn.training.assembly import recipe_spec
 from locallearn.training.metrics_log import JsonLines
 from locallearn.training.summary import versions
-
-SUMMARY = "summary.json"
 
 
 def write_table(path: Path, sweep: Sweep, points: Sequence[Point], rows: Sequence[dict[str, Any]], trials: int) -> None:
@@ -159,7 +157,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
 
 def _last(run: Path, summary: dict[str, Any]) -> dict[str, float]:
     # The last epoch's, which is what the saved network reaches; the best epoch's would be chosen.
-    record = JsonLines(run / "metrics.jsonl").records()[-1]
+    record = JsonLines(run / METRICS).records()[-1]
     names = [name for name in record if name.startswith(("validation_", "test_")) and record[name] is not None]
     found = {name: record[name] for name in names}
     return found | ({"test_error": summary["test_error"]} if "test_error" in summary else {})

@@ -68,6 +68,42 @@ def sweep_table(path: Path) -> SweepTable:
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path / TABLE} cannot be read ({error}).") from error
-    rows = tuple(row | {"run": path / row["run"]} for row in stored["rows"])
-    kept = {key: stored[key] for key in ("title", "source", "kind", "axis", "score", "trials", "best")}
-    return SweepTable(path=path, fields=tuple(stored["fields"]), rows=rows, **kept)
+    try:
+        rows = tuple(row | {"run": path / row["run"]} for row in stored["rows"])
+        kept = {key: stored[key] for key in ("title", "source", "kind", "axis", "score", "trials", "best")}
+        return SweepTable(path=path, fields=tuple(stored["fields"]), rows=rows, **kept)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path / TABLE} was not written by `locallearn sweep`, or by another version ({error!r} is missing or "
+            f"wrong): write it again by locallearn sweep --resume {path}."
+        ) from error
+
+
+def readable_rows(table: SweepTable) -> list[dict[str, Any]]:
+    """A sweep's trials as rows to read.
+
+    Args:
+        table: The sweep's.
+
+    Returns:
+        For each trial the values of the swept fields, its scores, what is published for it, and its folder.
+    """
+    along = [table.axis] if table.axis is not None else []
+    fields = list(dict.fromkeys([*table.fields, *along]))
+    measured = [
+        name
+        for name in dict.fromkeys(name for row in table.rows for name in row)
+        if name.startswith(("validation_", "test_")) and not name.endswith("_loss")
+    ]
+    printed = dict.fromkeys(name for row in table.rows for name in row["published"] if name in measured)
+    deviating = any(row.get("deviations") for row in table.rows)
+    return [
+        {
+            **{field: row["values"].get(field) for field in fields},
+            **{name.replace("_", " "): row.get(name) for name in measured},
+            **({"+-": row.get("deviations", {}).get(table.score)} if deviating else {}),
+            **{f"published {name.replace('_', ' ')}": row["published"].get(name) for name in printed},
+            "run": str(row["run"]) if row["state"] == "finished" else f"failed: {row['run']}",
+        }
+        for row in table.rows
+    ]

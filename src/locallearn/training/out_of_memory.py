@@ -20,6 +20,8 @@ IN_TRAINING = (
     "(--batch-size with --training.accumulate)."
 )
 """What to do about it in training."""
+SMALLER_BATCHES = "Give a smaller --batch-size."
+"""What to do about it where nothing is trained."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from locallearn.atomic_file import TEMPORARY
 from locallearn.errors import InputError, listed
 from locallearn.recipes import differences, load, save
-from locallearn.recipes.stored import NETWORK, RECIPE
+from locallearn.recipes.stored import METRICS, NETWORK, RECIPE, SUMMARY, TIMINGS
 from locallearn.training.checkpoint import names
 from locallearn.training.metrics_log import JsonLines
 
@@ -26,11 +26,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / RECIPE
-        self.summary = path / "summary.json"
+        self.summary = path / SUMMARY
         self.network = path / NETWORK
         self.checkpoints = path / "checkpoints"
-        self.metrics = JsonLines(path / "metrics.jsonl")
-        self.timings = JsonLines(path / "timings.jsonl")
+        self.metrics = JsonLines(path / METRICS)
+        self.timings = JsonLines(path / TIMINGS)
 
     def check(self, recipe: Recipe, *, resume: bool) -> None:
         """Whether the run may use the folder; nothing is changed.

@@ -28,7 +28,7 @@ from locallearn.tasks.named import task_of
 from locallearn.training import optimizer as optimizers
 from locallearn.training.assembly import build_model, find_device, model_of, recipe_spec, without_weights
 from locallearn.training.optimizer_step import OptimizerStep
-from locallearn.training.out_of_memory import memory_explained
+from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
 if TYPE_CHECKING:
     from locallearn.datasets.spec import DatasetSpec
@@ -148,7 +148,7 @@ def time_ratios(recipes: Sequence[Recipe], spec: DatasetSpec | None = None, *, r
         inputs = inputs.to(memory_format=torch.channels_last)
     inputs = list(inputs) if spec.by_lists else inputs
     turns = [(_plain, recipes[0]), *((_local, recipe) for recipe in recipes)]
-    with memory_explained("while steps were timed", remedy="Give a smaller --batch-size.", device=device):
+    with memory_explained("while steps were timed", remedy=SMALLER_BATCHES, device=device):
         sides = [step(recipe, spec, inputs, targets, device) for step, recipe in turns]
         times = in_turns(sides, device, rounds=rounds)
     plain, *ours = (statistics.median(record) for record in times)

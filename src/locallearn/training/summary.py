@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from locallearn.checkout import commit
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -32,7 +34,7 @@ class Summary:
         results: See `results`; fields of their own in `summary.json`.
         peak_bytes: Bytes alive at the peak of a training step; None if the step could not be counted.
         backprop_peak_bytes: The same for back-propagation of the same network and batch.
-        versions: Of Python, torch and this package.
+        versions: See `versions`.
         notes: What the data set warned of, such as that test images were trained on.
     """
 
@@ -122,10 +124,11 @@ def versions() -> dict[str, str]:
     """What the run ran on.
 
     Returns:
-        Versions of Python, torch and this package.
+        Versions of Python, torch and this package, and its commit if it runs from a checkout of its own.
     """
     own = metadata.version("locallearn")
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "locallearn": own}
+    found = {"python": platform.python_version(), "torch": str(torch.__version__), "locallearn": own}
+    return found if (at := commit()) is None else found | {"commit": at}
 
 
 def _error(accuracy: float) -> float:
