@@ -1,7 +1,8 @@
+"""AugLocal's windows and heads against the paper and the released code."""
+
 from __future__ import annotations
 
 from copy import deepcopy
-from itertools import pairwise
 
 import pytest
 import torch
@@ -10,142 +11,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 import locallearn as ll
-from locallearn.auxiliary.later_layers import LaterLayers
 from locallearn.methods.auglocal import AugLocal
 from locallearn.methods.mlaan import MLAAN
-from locallearn.networks import build
-from locallearn.networks.cifar_resnet import BasicBlock
-from small_networks import perceptron, residual, stack
-
-PARTITIONS = {}
-
-
-def cut(name, num_blocks, size=32, preset=None):
-    """A partition that tests share, as they only read it."""
-    key = (name, num_blocks, size, preset)
-    if key not in PARTITIONS:
-        example = torch.zeros(2, 3, size, size)
-        network = SMALL[name](10) if name in SMALL else build(name, 10)
-        PARTITIONS[key] = ll.partition(network, example, num_blocks=num_blocks, preset=preset)
-    return PARTITIONS[key]
-
-
-def resnet110():
-    return cut("resnet110", 55, preset="auglocal")
-
-
-def small_vgg(num_classes):
-    from torchvision.models.vgg import make_layers
-
-    layers = make_layers([4, 4, "M", 8, 8, "M", 16, 16, "M", 32, 32, "M", 32, 32, "M"], batch_norm=True)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, num_classes))
-
-
-def small_resnet34(num_classes):
-    widths = [4] * 3 + [8] * 4 + [16] * 6 + [32] * 3
-    blocks = [BasicBlock(a, b, 1 if a == b else 2) for a, b in pairwise([4, *widths])]
-    stem = [nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, num_classes))
-
-
-def small_vit(num_classes):
-    from torchvision.models import VisionTransformer
-
-    return VisionTransformer(16, 8, 5, 2, 16, 32, num_classes=num_classes)
-
-
-SMALL = {"small_resnet34": small_resnet34, "small_vgg": small_vgg, "small_vit": small_vit}
-
-
-def model_of(blocks, method, num_classes=10):
-    return ll.LocalModel(blocks, method, ll.Classification(num_classes))
-
-
-def heads_of(model):
-    """The prediction networks of the local windows by the last unit they read."""
-    blocks = model.partition
-    ends = [blocks.infos[window.stop - 1].units.stop - 1 for window in model.windows if window.stop < len(blocks)]
-    local = [objective for objective in model.objectives if hasattr(objective, "terms")]
-    terms = [{term.name: term for term in objective.terms} for objective in local]
-    return {end: term["prediction"].auxiliary for end, term in zip(ends, terms, strict=True)}
-
-
-def form(head):
-    """Width of each residual block, negative where it halves."""
-    return [block.conv2.out_channels * (-1 if block.conv1.stride == (2, 2) else 1) for block in head.layers]
-
-
-def macs_of(module, shape, *, norms=True):
-    """Forward multiply-accumulates counted by hooks; with norms two more per output of a normalisation."""
-    total = 0
-
-    def count(layer, inputs, output):
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            total += output.numel() * layer.weight[0].numel()
-        elif isinstance(layer, nn.Linear):
-            total += layer.weight.numel()
-        elif norms:
-            total += 2 * output.numel()
-
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
-    hooks = [layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, kinds)]
-    was_training = module.training
-    module.eval()
-    with torch.no_grad():
-        module(torch.zeros(1, *shape))
-    module.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    return total
-
-
-def cost_of(model, *, norms=True):
-    """Of network and heads; heads of the same form on the same shape are counted once."""
-    known, total = {}, macs_of(model.network, model.partition.input_shape, norms=norms)
-    for end, head in heads_of(model).items():
-        shape = model.partition.units[end].out_shape
-        key = (shape, *(form(head) if isinstance(head, LaterLayers) else [str(head)]), len(list(head.children())))
-        known[key] = known.get(key) or macs_of(head, shape, norms=norms)
-        total += known[key]
-    return total
-
-
-@pytest.fixture
-def without_initial_values(monkeypatch):
-    """Drawing numbers is most of the time of building heads whose form or cost alone is asked for."""
-    resnet110()
-    monkeypatch.setattr(nn.init, "normal_", lambda tensor, *_, **__: tensor)
-    monkeypatch.setattr(nn.init, "kaiming_uniform_", lambda tensor, *_, **__: tensor)
-
-
-@pytest.mark.usefixtures("without_initial_values")
-@pytest.mark.parametrize(
-    ("d", "bare", "printed"),
-    [(2, 0.624, 0.63), (3, 0.685, 0.69), (4, 0.794, 0.80), (5, 0.978, 0.98), (6, 1.119, 1.13)],
+from methods.auglocal_cases import (
+    cut,
+    form,
+    heads_of,
+    model_of,
+    resnet110,
+    without_initial_values,  # noqa: F401  (a fixture)
 )
-def test_cost_is_that_of_table_2(d, bare, printed):
-    model = model_of(resnet110(), AugLocal(depth=d - 1))
-    assert len(model.windows) == 55 - (d - 1)
-    assert round(cost_of(model) / 1e9, 2) == printed
-    assert round(cost_of(model, norms=False) / 1e9, 3) == bare
-
-
-TABLE_6 = {
-    5: (0.79, 0.83, 0.87, 0.89, 0.93),
-    6: (0.90, 0.95, 0.99, 1.03, 1.09),
-    7: (0.99, 1.06, 1.11, 1.17, 1.22),
-    8: (1.09, 1.16, 1.22, 1.29, 1.36),
-    9: (1.18, 1.26, 1.35, 1.41, 1.49),
-}
-
-
-@pytest.mark.usefixtures("without_initial_values")
-@pytest.mark.parametrize("d", TABLE_6)
-def test_cost_is_that_of_table_6(d):
-    for tau, printed in zip((1.0, 0.9, 0.8, 0.7, 0.6), TABLE_6[d], strict=True):
-        model = model_of(resnet110(), AugLocal(depth=d - 1, tau=tau))
-        assert abs(cost_of(model) / 1e9 - printed) < 0.02
+from small_networks import perceptron, residual, stack
 
 
 @pytest.mark.usefixtures("without_initial_values")
@@ -393,37 +269,6 @@ def test_ladder_of_table_5():
         convs = [module for module in heads[unit].modules() if isinstance(module, nn.Conv2d)]
         assert [(conv.out_channels, conv.kernel_size) for conv in convs] == [(width, (3, 3))] * 6
         assert heads[unit](torch.zeros(2, *resnet110().units[unit].out_shape)).shape == (2, 10)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{}, {"depth": 5}, {"tail": "kept"}, {"base": ll.PredSim()}, {"downsampling": "channel_ratio", "tau": 1.0}],
-)
-def test_equal_cost(fields):
-    blocks = cut("resnet32", 16)
-    model = model_of(blocks, AugLocal(layers="conv3x3", match_flops=True, **fields))
-    wanted = model_of(blocks, AugLocal(**fields | {"tail": "merged"}))
-    assert abs(cost_of(model, norms=False) / cost_of(wanted, norms=False) - 1) < 0.01
-    factors = [head.linear.in_features / blocks.units[unit].out_shape[0] for unit, head in heads_of(model).items()]
-    assert max(factors) - min(factors) < 0.5 / 16 + 0.5 / 64 and min(factors) > 2
-    assert len({len(head.convs) for head in heads_of(model).values()} | {fields.get("depth", 2) + 1}) == 1
-
-
-def test_equal_cost_is_solved_once(monkeypatch):
-    from locallearn.auxiliary import conv_stack
-
-    calls, solve = [], conv_stack.matching_multiplier
-    monkeypatch.setattr(conv_stack, "matching_multiplier", lambda *a, **k: calls.append(a) or solve(*a, **k))
-    blocks = ll.partition(build("resnet20", 10), torch.zeros(2, 3, 32, 32), num_blocks=10)
-    for _ in range(2):
-        model_of(blocks, AugLocal(layers="conv3x3", match_flops=True))
-    assert len(calls) == 1
-
-
-def test_equal_cost_out_of_reach_is_refused():
-    blocks = ll.partition(stack([1, 1, 2, 2]), torch.zeros(2, 3, 8, 8, dtype=torch.float64), num_blocks=4)
-    with pytest.raises(ll.InputError, match="match_flops finds no width"):
-        model_of(blocks, AugLocal(depth=1, layers="conv3x3", match_flops=True), 3)
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,8 @@ def test_a_model_is_afterwards_as_it_was(method):
 
 def test_the_first_step_does_not_count(monkeypatch):
     taken = iter([90.0, 1.0, 7.0, 2.0])
-    monkeypatch.setattr(StepClock, "step", lambda *_: {("forward", block): next_of(taken, block) for block in range(4)})
+    monkeypatch.setattr(StepClock, "step", lambda *_: dict.fromkeys([("forward", b) for b in range(4)], next(taken)))
     assert block_seconds(model(ll.DGL()), torch.rand(6, 3, 8, 8), repeats=3) == [2, 2, 2, 2]
-
-
-def next_of(taken, block, now=[0.0]):  # noqa: B006
-    now[0] = next(taken) if block == 0 else now[0]
-    return now[0]
 
 
 def test_medians_add_up_to_the_median_step():

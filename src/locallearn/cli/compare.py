@@ -18,6 +18,7 @@ from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import find_spec
 from locallearn.errors import InputError
 from locallearn.recipes import Recipe, checked, load
+from locallearn.recipes.stored import RECIPE
 
 if TYPE_CHECKING:
     from locallearn.datasets.spec import DatasetSpec
@@ -103,12 +104,15 @@ def run(argv: Sequence[str]) -> int:
     """
     options, recipes = resolve(argv)
     out = runs.new_folder(options.out, options.recipe, recipes[0], label="compare")
+    from locallearn.training import for_stream, train_seeds
+
     spec = _check(recipes)
     rows = []
     for recipe in recipes:
         folder = out / runs.file_name(recipe.method.name)
         print(f"{options.recipe} -> {folder}", file=sys.stderr)
-        rows.append(_score(recipe, runs.train_seeds(recipe, folder)))
+        with runs.stoppable("train", folder, RECIPE):
+            rows.append(_score(recipe, train_seeds(recipe, folder, progress=for_stream)))
     _write(options, rows, out)
     print("measuring memory, arithmetic and time of one step", file=sys.stderr)
     rows = [row | cost for row, cost in zip(rows, _costs(recipes, spec), strict=True)]

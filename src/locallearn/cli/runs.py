@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from locallearn.recipes import Recipe, load
 from locallearn.recipes.stored import RECIPE
 
 if TYPE_CHECKING:
-    from locallearn.parallel.team import Team
     from locallearn.training import Summary
 
 
@@ -88,34 +88,31 @@ def file_name(method: str) -> str:
     return method.replace(":", ".")
 
 
-def train_seeds(
-    recipe: Recipe, out: Path, *, resume: bool = False, fall_back: bool = False, team: Team | None = None
-) -> list[Summary]:
-    """Train once for each seed of a recipe.
+@contextmanager
+def stoppable(
+    verb: str, out: Path, marker: str, *, told: bool = True, also: tuple[type[BaseException], ...] = ()
+) -> Iterator[None]:
+    """Say how to go on where long work is stopped.
 
     Args:
-        recipe: What to train.
-        out: Folder of the run; with more than one seed, a folder `seedN` within it for each.
-        resume: Go on with what is there.
-        fall_back: With `resume`, set damaged checkpoints aside and go on from the newest sound one.
-        team: The processes that train together; this one alone if None.
+        verb: What goes on with it.
+        out: Folder of the work.
+        marker: The file in it without which there is nothing to go on with.
+        told: Whether this process may print.
+        also: What else stops it, beside a key or a signal.
 
-    Returns:
-        The summaries in the order of the seeds.
+    Yields:
+        None: While it runs.
 
     Raises:
-        InputError: The first seed's run was refused; its folder is gone again.
-        KeyboardInterrupt: The user stopped it at once; how to go on has been printed.
-        SystemExit: A signal stopped it, and its state is saved; likewise.
+        KeyboardInterrupt: The user stopped it at once.
+        SystemExit: A signal stopped it, and its state is saved.
     """
-    from locallearn import training
-    from locallearn.training.progress import for_stream
-
     try:
-        return training.train_seeds(recipe, out, resume=resume, fall_back=fall_back, progress=for_stream, team=team)
-    except (KeyboardInterrupt, SystemExit):
-        if (team is None or team.leads) and (out / RECIPE).exists():
-            print(f"stopped; go on with: locallearn train --resume {out}", file=sys.stderr)
+        yield
+    except (KeyboardInterrupt, SystemExit, *also):
+        if told and (out / marker).exists():
+            print(f"stopped; go on with: locallearn {verb} --resume {out}", file=sys.stderr)
         raise
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,13 +102,13 @@ def run(argv: Sequence[str]) -> int:
         The exit code; 1 if no trial finished.
     """
     options, sweep = resolve(argv)
-    from locallearn.sweeping.run_sweep import run_sweep
+    from locallearn.sweeping.run_sweep import DESCRIPTION, run_sweep
     from locallearn.sweeping.table import readable_rows
     from locallearn.training import for_stream
 
     name = Path(options.sweep or "sweep").name.removesuffix(".toml")
     out = options.resume or options.out or runs.first_free(Path("runs") / name)
-    with _how_to_go_on(out):
+    with runs.stoppable("sweep", out, DESCRIPTION, also=(TrainingStopped,)):
         table = run_sweep(sweep, out, resume=options.resume is not None, progress=for_stream, note=_told)
     rows = readable_rows(table)
     if rows:
@@ -147,18 +146,6 @@ def _changes(words: Sequence[str]) -> dict[str, Any]:
     if problems:
         raise InputError(listed(problems))
     return changes
-
-
-@contextlib.contextmanager
-def _how_to_go_on(out: Path) -> Iterator[None]:
-    from locallearn.sweeping.run_sweep import DESCRIPTION
-
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, TrainingStopped):
-        if (out / DESCRIPTION).exists():
-            print(f"stopped; go on with: locallearn sweep --resume {out}", file=sys.stderr)
-        raise
 
 
 def _told(message: str) -> None:

@@ -86,6 +86,7 @@ def run(argv: Sequence[str]) -> int:
     """
     options, recipe = resolve(argv)
     from locallearn.parallel.team import joined
+    from locallearn.training import for_stream, train_seeds
 
     with joined(options.parallel, device=recipe.device, timeout=recipe.distributed.timeout) as team:
         asked = (options.resume is not None, options.or_resume, options.fall_back)
@@ -96,7 +97,9 @@ def run(argv: Sequence[str]) -> int:
             print(f"{options.recipe} -> {out}", file=sys.stderr)
         again = options.or_resume or team.began_again
         resume = options.resume is not None or (again and team.shared((out / RECIPE).is_file))
-        summaries = runs.train_seeds(recipe, out, resume=resume, fall_back=options.fall_back, team=team)
+        with runs.stoppable("train", out, RECIPE, told=team.leads):
+            going_on = {"resume": resume, "fall_back": options.fall_back}
+            summaries = train_seeds(recipe, out, progress=for_stream, team=team, **going_on)
         if team.leads:
             _tell(options, recipe, summaries, out)
     return 0
