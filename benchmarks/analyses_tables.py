@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import Any
 
 from benchmarks.analyses import REFERENCE
+from benchmarks.over_seeds import Rows, by_name, written
 from benchmarks.result_files import measured, result
 
 from locallearn.analysis.gradient_agreement import inner_mean
@@ -17,8 +19,12 @@ LOCAL = "dgl"
 AHEAD = {"dgl+man": "MAN", "mlaan": "MLAAN", "auglocal": "AugLocal"}
 
 
-def _rows() -> dict[str, dict[str, Any]]:
-    return {row["name"]: row for row in result("analyses")["rows"]} if measured("analyses") else {}
+HALVES = {"dgl+man-averaging": "MAN's averaging alone", "dgl+man-bias": "MAN's bias alone"}
+Reading = Callable[[dict[str, Any]], float | None]
+
+
+def _rows() -> Rows:
+    return by_name(result("analyses")["rows"]) if measured("analyses") else {}
 
 
 def runs() -> str:
@@ -31,47 +37,96 @@ def runs() -> str:
     if not rows:
         return "Not measured yet."
     found = result("analyses")
-    any_row = next(iter(rows.values()))
+    one = rows[LOCAL][0]
+    seeds = sorted({len(each) for each in rows.values()})
+    counted = f"{seeds[0]} seed{'' if seeds[0] == 1 else 's'}" if len(seeds) == 1 else "as many seeds as shown"
     head = (
-        f"ResNet-32 in {rows[LOCAL]['num_blocks']} blocks, CIFAR-10, {any_row['steps']} steps of batch "
-        f"{any_row['batch_size']}, {any_row['precision']}, one seed, torch "
-        f"{found['versions']['torch']}, analyses at commit {found['commit']}. So short a run shows how methods "
-        "begin to learn, not where they end."
+        f"ResNet-32 in {one['num_blocks']} blocks, CIFAR-10, {one['steps']} steps of batch {one['batch_size']}, "
+        f"{one['precision']}, {counted} (mean ± deviation), torch {found['versions']['torch']}, analyses at commit "
+        f"{found['commit']}. So short a run shows how methods begin to learn, not where they end."
     )
-    columns = [
-        "run",
-        "test accuracy",
-        "probe, blocks 1 to 5",
-        "probe, last 5 blocks",
-        "mean CKA",
-        "mean cosine, first",
-        "last",
+    columns = ["run", "seeds", *COLUMNS]
+    cells = [
+        [f"`{name}`", str(len(each)), *(written([read(row) for row in each], p) for read, p in COLUMNS.values())]
+        for name, each in rows.items()
     ]
-    return f"{head}\n\n{markdown(columns, [_cells(name, row) for name, row in rows.items()])}"
+    return f"{head}\n\n{markdown(columns, cells)}"
 
 
-def _cells(name: str, row: dict[str, Any]) -> list[str]:
-    early, late = _ends(row)
-    steps = row["agreement"]["mean"] if row["agreement"] else None
-    cosines = ["", ""] if steps is None else [_number(inner_mean(steps[place]), 3) for place in (0, -1)]
-    return [
-        f"`{name}`",
-        f"{row['test_accuracy']:.2f}",
-        _number(early, 1),
-        _number(late, 1),
-        _number(row[SIMILARITY]["mean"] if row[SIMILARITY] else None, 3),
-        *cosines,
-    ]
+def early(row: dict[str, Any]) -> float | None:
+    """How separable early blocks are.
+
+    Args:
+        row: Of `results/analyses.json`.
+
+    Returns:
+        Mean accuracy of the probe over the first five blocks, in percent.
+    """
+    return fmean(row["probe"]["accuracy"][:5]) if row["probe"] else None
 
 
-def _ends(row: dict[str, Any]) -> tuple[float | None, float | None]:
-    # The last block's features are the logits; the five before it are the late ones.
-    accuracy = row["probe"]["accuracy"] if row["probe"] else None
-    return (fmean(accuracy[:5]), fmean(accuracy[-6:-1])) if accuracy else (None, None)
+def late(row: dict[str, Any]) -> float | None:
+    """How separable late blocks are.
+
+    Args:
+        row: Of `results/analyses.json`.
+
+    Returns:
+        The same over the five blocks before the last one, whose features are the logits.
+    """
+    return fmean(row["probe"]["accuracy"][-6:-1]) if row["probe"] else None
 
 
-def _number(value: float | None, places: int) -> str:
-    return "" if value is None else f"{value:.{places}f}"
+def likeness_of(row: dict[str, Any]) -> float | None:
+    """How like back-propagation's the features are.
+
+    Args:
+        row: Of `results/analyses.json`.
+
+    Returns:
+        Mean CKA over the blocks.
+    """
+    return row[SIMILARITY]["mean"] if row[SIMILARITY] else None
+
+
+def _cosine(place: int) -> Reading:
+    return lambda row: inner_mean(row["agreement"]["mean"][place]) if row["agreement"] else None
+
+
+COLUMNS: dict[str, tuple[Reading, int]] = {
+    "test accuracy": (lambda row: row["test_accuracy"], 2),
+    "probe, blocks 1 to 5": (early, 1),
+    "probe, last 5 blocks": (late, 1),
+    "mean CKA": (likeness_of, 3),
+    "mean cosine, first": (_cosine(0), 3),
+    "last": (_cosine(-1), 3),
+}
+"""What a table shows of a run, and with how many digits."""
+
+
+def _beside_local(name: str, read: Reading, *, more: bool) -> tuple[str, str, int, int]:
+    """Both means, in how many seeds a method's value lies above (or below) the local baseline's, and of how many."""
+    rows = _rows()
+    base = {row["seed"]: read(row) for row in rows[LOCAL]}
+    pairs = [(own, base[row["seed"]]) for row in rows[name] if row["seed"] in base and (own := read(row)) is not None]
+    known = [(own, other) for own, other in pairs if other is not None]
+    seen = sum(own > other if more else own < other for own, other in known)
+    mean = [fmean(column) for column in zip(*known, strict=True)]
+    digits = next(digits for reader, digits in COLUMNS.values() if reader is read)
+    return f"{mean[0]:.{digits}f}", f"{mean[1]:.{digits}f}", seen, len(known)
+
+
+def _looked_at(read: Reading, among: Iterable[str]) -> list[str]:
+    """Methods of which there is a value beside the baseline's of the same seed."""
+    rows = _rows()
+    base = {row["seed"] for row in rows.get(LOCAL, ()) if read(row) is not None}
+    return [n for n in among if any(row["seed"] in base and read(row) is not None for row in rows.get(n, ()))]
+
+
+def _verdict(seen: int, count: int) -> str:
+    if seen in (0, count):
+        return "seen" if seen else "not seen"
+    return f"seen with {seen} of {count} seeds"
 
 
 def separability() -> str:
@@ -80,31 +135,16 @@ def separability() -> str:
     Returns:
         A sentence for each method.
     """
-    rows = _rows()
-    if not rows.get(LOCAL, {}).get("probe"):
-        return "Not measured yet."
-    early, late = _ends(rows[LOCAL])
     said = []
-    for name, title in AHEAD.items():
-        if not rows.get(name, {}).get("probe"):
-            continue
-        own_early, own_late = _ends(rows[name])
-        assert early is not None and late is not None and own_early is not None and own_late is not None
-        less, more = own_early < early, own_late > late
-        verdict = (
-            "both are seen"
-            if less and more
-            else "the first is seen"
-            if less
-            else "the second is seen"
-            if more
-            else "neither is seen"
-        )
+    for name in _looked_at(early, AHEAD):
+        first, base_first, less, count = _beside_local(name, early, more=False)
+        last, base_last, more, _ = _beside_local(name, late, more=True)
         said.append(
-            f"- {title}: blocks 1 to 5 {own_early:.1f} % against `{LOCAL}`'s {early:.1f} %, the last five before the "
-            f"logits {own_late:.1f} % against {late:.1f} %: {verdict}."
+            f"- {AHEAD[name]}: early ones less: {_verdict(less, count)} (blocks 1 to 5 {first} % against `{LOCAL}`'s "
+            f"{base_first} %). Later ones more: {_verdict(more, count)} (the last five before the logits {last} % "
+            f"against {base_last} %)."
         )
-    return "\n".join(said)
+    return "\n".join(said) or "Not measured yet."
 
 
 def likeness() -> str:
@@ -113,16 +153,12 @@ def likeness() -> str:
     Returns:
         A sentence for each method.
     """
-    rows = _rows()
-    if not rows.get(LOCAL, {}).get(SIMILARITY):
-        return "Not measured yet."
-    base = rows[LOCAL][SIMILARITY]["mean"]
-    return "\n".join(
-        f"- {title}: mean CKA {rows[name][SIMILARITY]['mean']:.3f} against `{LOCAL}`'s {base:.3f}: it "
-        f"{'rises' if rows[name][SIMILARITY]['mean'] > base else 'does not rise'}."
-        for name, title in AHEAD.items()
-        if rows.get(name, {}).get(SIMILARITY)
-    )
+    titles = {"dgl+man": "MAN"} | HALVES | AHEAD
+    said = []
+    for name in _looked_at(likeness_of, titles):
+        own, base, seen, count = _beside_local(name, likeness_of, more=True)
+        said.append(f"- {titles[name]}: {_verdict(seen, count)} (mean CKA {own} against `{LOCAL}`'s {base}).")
+    return "\n".join(said) or "Not measured yet."
 
 
 def foresight() -> str:
@@ -131,13 +167,11 @@ def foresight() -> str:
     Returns:
         A sentence.
     """
-    rows = {name: row for name, row in _rows().items() if row["agreement"] and name != REFERENCE}
-    if not rows:
+    read = _cosine(-1)
+    found = {name: [read(row) for row in rows if read(row) is not None] for name, rows in _rows().items()}
+    last = {name: fmean(values) for name, values in found.items() if values and name != REFERENCE}
+    if not last:
         return "Not measured yet."
-    last = {name: inner_mean(row["agreement"]["mean"][-1]) or 0.0 for name, row in rows.items()}
     order = sorted(last, key=lambda name: -last[name])
-    return (
-        "At the last step, from the most far-sighted: "
-        + ", ".join(f"`{name}` {last[name]:.3f}" for name in order)
-        + "."
-    )
+    told = ", ".join(f"`{name}` {last[name]:.3f}" for name in order)
+    return f"At the last step, from the most far-sighted: {told}."

@@ -1,12 +1,13 @@
-"""Charts of the documents, drawn from result files: `python -m benchmarks.figures`."""
+"""Charts of the documents, drawn from result files, means over seeds: `python -m benchmarks.figures`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.analyses import REFERENCE
+from benchmarks.over_seeds import Rows, by_name, mean_curve, spread_curve
 from benchmarks.result_files import result
 
 from locallearn.analysis.gradient_agreement import inner_mean
@@ -17,15 +18,22 @@ from locallearn.plotting.over_steps import over_steps
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Curve = Sequence[float | None]
 FOLDER = Path(__file__).parent.parent / "docs" / "figures"
 
 
 def probe() -> Figure:
     """Linear separability over depth."""
-    rows = [row for row in result("analyses")["rows"] if row["probe"]]
+    curves = _curves("probe", lambda found: found["accuracy"])
+    # Of one seed the spread over draws of training images.
+    drawn = {
+        name: rows[0]["probe"]["deviation"]
+        for name, rows in _rows("probe").items()
+        if len(rows) == 1 and rows[0]["probe"].get("deviation")
+    }
     return over_depth(
-        {row["name"]: row["probe"]["accuracy"] for row in rows},
-        spreads={row["name"]: row["probe"]["deviation"] for row in rows if row["probe"].get("deviation")},
+        _means(curves),
+        spreads=drawn | _spreads(curves),
         title="A linear classifier on the features of every block",
         value="test accuracy in %",
     )
@@ -33,10 +41,10 @@ def probe() -> Figure:
 
 def similarity() -> Figure:
     """CKA with back-propagation over depth."""
-    key = f"similarity-with-{REFERENCE}"
-    rows = [row for row in result("analyses")["rows"] if row[key]]
+    curves = _curves(f"similarity-with-{REFERENCE}", lambda found: found["curve"])
     return over_depth(
-        {row["name"]: row[key]["curve"] for row in rows},
+        _means(curves),
+        spreads=_spreads(curves),
         title="Similarity with the same block of back-propagation",
         value="CKA",
     )
@@ -44,9 +52,10 @@ def similarity() -> Figure:
 
 def agreement() -> Figure:
     """Cosine with back-propagation's gradient over depth, at the end of training."""
-    rows = [row for row in result("analyses")["rows"] if row["agreement"]]
+    curves = _curves("agreement", lambda found: found["mean"][-1])
     return over_depth(
-        {row["name"]: row["agreement"]["mean"][-1] for row in rows},
+        _means(curves),
+        spreads=_spreads(curves),
         title="What blocks learn from, beside back-propagation's gradient",
         value="cosine, at the end of training",
     )
@@ -54,12 +63,10 @@ def agreement() -> Figure:
 
 def agreement_over_training() -> Figure:
     """Cosine with back-propagation's gradient over training, mean over the blocks but the last."""
-    rows = [row for row in result("analyses")["rows"] if row["agreement"]]
+    curves = _curves("agreement", lambda found: [inner_mean(each) for each in found["mean"]])
+    steps = {name: rows[0]["agreement"]["steps"] for name, rows in _rows("agreement").items()}
     return over_steps(
-        {
-            row["name"]: (row["agreement"]["steps"], [inner_mean(each) for each in row["agreement"]["mean"]])
-            for row in rows
-        },
+        {name: (steps[name], values) for name, values in _means(curves).items()},
         title="What inner blocks learn from, over training",
         x="steps",
         value="cosine with back-propagation's gradient",
@@ -68,18 +75,39 @@ def agreement_over_training() -> Figure:
 
 def exits() -> Figure:
     """Accuracy of every hidden head over the work up to there."""
-    rows = [row for row in result("analyses")["rows"] if row["exits"]]
     # Of several heads at a block the one that is in the ensemble.
-    places = {row["name"]: [place for place in row["exits"]["exits"] if place["ensemble_macs"]] for row in rows}
+    voting = {
+        name: [[place for place in row["exits"]["exits"] if place["ensemble_macs"]] for row in rows]
+        for name, rows in _rows("exits").items()
+    }
     return over_steps(
         {
-            name: ([place["macs"] / 1e6 for place in found], [place["accuracy"] for place in found])
-            for name, found in places.items()
+            name: (
+                [place["macs"] / 1e6 for place in seeds[0]],
+                mean_curve([[place["accuracy"] for place in places] for places in seeds]),
+            )
+            for name, seeds in voting.items()
         },
         title="Stopping early: what the heads of blocks say",
         x="million multiply-accumulates per image",
         value="test accuracy in %",
     )
+
+
+def _rows(analysis: str) -> Rows:
+    return by_name([row for row in result("analyses")["rows"] if row[analysis]])
+
+
+def _curves(analysis: str, read: Callable[[dict[str, Any]], Curve]) -> dict[str, list[Curve]]:
+    return {name: [read(row[analysis]) for row in rows] for name, rows in _rows(analysis).items()}
+
+
+def _means(curves: Mapping[str, Sequence[Curve]]) -> dict[str, list[float | None]]:
+    return {name: mean_curve(seeds) for name, seeds in curves.items()}
+
+
+def _spreads(curves: Mapping[str, Sequence[Curve]]) -> dict[str, list[float]]:
+    return {name: spread_curve(seeds) for name, seeds in curves.items() if len(seeds) > 1}
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {

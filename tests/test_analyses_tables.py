@@ -6,15 +6,17 @@ import pytest
 from benchmarks import analyses_tables as tables
 from benchmarks import figures
 
+from locallearn.plotting.figure_file import styled
+
 BLOCKS = 12
 
 
-def row(name, early, late, likeness, cosines):
-    accuracy = [early] * 5 + [50.0] + [late] * 5 + [99.0]
-    assert len(accuracy) == BLOCKS
+def row(name, early, late, likeness, cosines, *, seed=0, accuracy=12.345):
+    probed = [early] * 5 + [50.0] + [late] * 5 + [99.0]
+    assert len(probed) == BLOCKS
     return {
-        "name": name, "num_blocks": BLOCKS, "steps": 9, "batch_size": 2, "epochs": 1, "precision": "fp32",
-        "test_accuracy": 12.345, "probe": {"accuracy": accuracy, "deviation": [0.1] * BLOCKS},
+        "name": name, "seed": seed, "num_blocks": BLOCKS, "steps": 9, "batch_size": 2, "epochs": 1, "precision": "fp32",
+        "test_accuracy": accuracy, "probe": {"accuracy": probed, "deviation": [0.1] * BLOCKS},
         "similarity-with-backprop": {"curve": [likeness] * BLOCKS, "mean": likeness},
         "exits": {"exits": [{"ensemble_macs": None}, {"accuracy": 50.0, "macs": 2e6, "ensemble_macs": 3e6}]},
         "agreement": {"steps": [0, 9], "mean": [[0.9, None, 1.0], cosines]},
@@ -26,6 +28,7 @@ def given(monkeypatch):
     rows = [
         row("dgl", 40.0, 60.0, 0.5, [0.2, 0.4, 1.0]),
         row("dgl+man", 39.0, 61.0, 0.6, [0.5, None, 1.0]),
+        row("dgl+man-bias", 39.0, 61.0, 0.7, [0.5, None, 1.0]),
         row("mlaan", 41.0, 61.0, 0.4, [0.1, 0.1, 1.0]),
         row("auglocal", 41.0, 59.0, 0.5, [0.3, 0.3, 1.0]),
     ]
@@ -38,21 +41,47 @@ def given(monkeypatch):
 
 def test_claims_are_seen_where_numbers_show_them(given):
     man, mlaan, auglocal = tables.separability().splitlines()
-    assert "39.0 % against `dgl`'s 40.0 %" in man and man.endswith("61.0 % against 60.0 %: both are seen.")
-    assert mlaan.endswith("the second is seen.") and auglocal.endswith("neither is seen.")
-    given[2]["probe"]["accuracy"][:5], given[2]["probe"]["accuracy"][6:11] = [1.0] * 5, [1.0] * 5
-    assert tables.separability().splitlines()[1].endswith("the first is seen.")
+    assert man == (
+        "- MAN: early ones less: seen (blocks 1 to 5 39.0 % against `dgl`'s 40.0 %). Later ones more: seen (the last "
+        "five before the logits 61.0 % against 60.0 %)."
+    )
+    assert "less: not seen" in mlaan and "more: seen" in mlaan
+    assert "less: not seen" in auglocal and "more: not seen" in auglocal
 
 
 def test_likeness_rises_or_does_not(given):
-    rises = [line.rpartition(": ")[2] for line in tables.likeness().splitlines()]
-    assert rises == ["it rises.", "it does not rise.", "it does not rise."]
+    assert [line.split(" (")[0] for line in tables.likeness().splitlines()] == [
+        "- MAN: seen",
+        "- MAN's bias alone: seen",
+        "- MLAAN: not seen",
+        "- AugLocal: not seen",
+    ]
 
 
 def test_inner_blocks_are_ordered_without_the_last(given):
-    assert tables.foresight().endswith("`dgl+man` 0.500, `dgl` 0.300, `auglocal` 0.300, `mlaan` 0.100.")
+    assert tables.foresight().endswith("`dgl+man-bias` 0.500, `dgl` 0.300, `auglocal` 0.300, `mlaan` 0.100.")
+    assert "`dgl+man` 0.500" in tables.foresight()
     cells = [cell.strip() for cell in tables.runs().splitlines()[4].strip("|").split("|")]
-    assert cells == ["`dgl`", "12.35", "40.0", "60.0", "0.500", "0.900", "0.300"]
+    assert cells == ["`dgl`", "1", "12.35", "40.0", "60.0", "0.500", "0.900", "0.300"]
+
+
+def test_seeds_are_held_beside_the_same_seed_and_joined(given):
+    given.append(row("dgl", 30.0, 70.0, 0.3, [0.0, 0.2, 1.0], seed=1, accuracy=14.345))
+    given.append(row("dgl+man", 31.0, 71.0, 0.4, [0.3, None, 1.0], seed=1))
+    man, mlaan, _ = tables.separability().splitlines()
+    assert "early ones less: seen with 1 of 2 seeds (blocks 1 to 5 35.0 % against `dgl`'s 35.0 %)" in man
+    assert "more: seen (the last five before the logits 66.0 % against 65.0 %)" in man
+    assert "61.0 % against 60.0 %" in mlaan
+    assert "seen (mean CKA 0.500 against `dgl`'s 0.400)" in tables.likeness().splitlines()[0]
+    cells = [cell.strip() for cell in tables.runs().splitlines()[4].strip("|").split("|")]
+    assert cells == ["`dgl`", "2", "13.35 ± 1.41", "35.0 ± 7.1", "65.0 ± 7.1", "0.400 ± 0.141", "0.900 ± 0.000",
+                     "0.200 ± 0.141"]  # fmt: skip
+    with styled():
+        lines = {line.get_label(): line for line in figures.similarity().axes[0].containers}
+        whole = figures.agreement_over_training().axes[0].lines
+    assert lines["dgl"].has_yerr and not lines["mlaan"].has_yerr
+    assert lines["dgl"].lines[0].get_ydata()[0] == pytest.approx(0.4)
+    assert whole[0].get_ydata().tolist() == pytest.approx([0.9, 0.2])
 
 
 def test_figures_are_drawn_of_what_is_there(given):
@@ -60,8 +89,12 @@ def test_figures_are_drawn_of_what_is_there(given):
     lines = {
         name: [text.get_text() for text in draw().legends[0].get_texts()] for name, draw in figures.FIGURES.items()
     }
-    assert lines["probe"] == ["dgl", "mlaan", "auglocal"]
-    assert all(names == ["dgl", "dgl+man", "mlaan", "auglocal"] for name, names in lines.items() if name != "probe")
+    assert lines["probe"] == ["dgl", "dgl+man-bias", "mlaan", "auglocal"]
+    assert all(
+        names == ["dgl", "dgl+man", "dgl+man-bias", "mlaan", "auglocal"]
+        for name, names in lines.items()
+        if name != "probe"
+    )
 
 
 def test_nothing_is_said_of_nothing(monkeypatch):

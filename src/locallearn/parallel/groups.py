@@ -9,6 +9,8 @@ import torch.distributed as dist
 
 from locallearn.parallel.layout import Layout
 
+NEVER = timedelta(days=365)
+
 
 def pipelines(layout: Layout, replica: int, timeout: timedelta) -> tuple[dist.ProcessGroup, dist.ProcessGroup]:
     """The stages of a part of the batch.
@@ -19,11 +21,13 @@ def pipelines(layout: Layout, replica: int, timeout: timedelta) -> tuple[dist.Pr
         timeout: How long one waits for another.
 
     Returns:
-        One group for what goes forward, and one for what goes back.
+        One group for what goes forward, which is received ahead of need and so has no time-out of its own: who needs it
+        has one. And one for what goes back.
     """
     columns = [[layout.rank(stage, r) for stage in range(layout.blocks)] for r in range(layout.replicas)]
-    made = [(dist.new_group(ranks, timeout), dist.new_group(ranks, timeout)) for ranks in columns]
-    return cast(tuple[dist.ProcessGroup, dist.ProcessGroup], made[replica])
+    backward = [dist.new_group(ranks, timeout) for ranks in columns]
+    forward = [dist.new_group(ranks, NEVER) for ranks in columns]
+    return cast(tuple[dist.ProcessGroup, dist.ProcessGroup], (forward[replica], backward[replica]))
 
 
 def replicas_of(layout: Layout, stage: int, timeout: timedelta) -> dist.ProcessGroup | None:
