@@ -60,11 +60,11 @@ def test_trials_are_told_with_what_is_published_and_where_they_are(folder):
     lead, chart, table = sweep_section(sweep_table(folder)).parts
     assert "3 of 4 trials have ended, 1 of them failed." in lead.text and f"--resume {folder}" in lead.text
     assert "93.25 %, method.momentum = 0.99, chosen by test images" in lead.text
-    assert "It repeats Su et al. (MAN), ECCV 2024, table 7." in lead.text
+    assert "Source: Su et al. (MAN), ECCV 2024, table 7." in lead.text
     rows = [dict(zip(table.columns, row.cells, strict=True)) for row in table.rows]
     assert [row["method.momentum"] for row in rows] == ["0.9", "0.99", "1"]
-    assert [row["test error"] for row in rows] == ["9", "6.75", MISSING]
-    assert [row["published test error"] for row in rows] == ["8.5", MISSING, MISSING]
+    assert [row["test error"] for row in rows] == ["9.00", "6.75", MISSING]
+    assert [row["published test error"] for row in rows] == ["8.50", MISSING, MISSING]
     assert rows[2]["run"] == f"failed: {folder / 'trial-0002'}"
     files = [[(source.folder, source.file) for source in row.sources] for row in table.rows]
     assert files[0] == [(str(folder), "sweep.json"), (str(folder / "trial-0000"), "summary.json")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from locallearn.plotting.figure_file import COLORS, INK
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDEST = 4
 """Panels beside each other."""
+CLOSE = 0.12
+"""Share of an axis below which the names of neighbours run into each other."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.log:
         axes.set_xscale("log")
     elif panel.connected and len(values) <= 8:
-        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45 if len(values) > 5 else 0)
+        close = any(after - before < CLOSE * (values[-1] - values[0]) for before, after in pairwise(values))
+        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=60 if close or len(values) > 5 else 0)
     axes.set_xlabel(panel.setting, color=INK)
     axes.grid(axis="y", alpha=0.25, linewidth=0.5)

@@ -104,7 +104,8 @@ def _part(part: Part, marks: Marks) -> str:
 
 def _table(columns: tuple[str, ...], rows: tuple[Row, ...], caption: str, marks: Marks) -> str:
     numeric = [
-        all(_NUMBER.fullmatch(row.cells[i]) or row.cells[i] in (MISSING, "-") for row in rows)
+        # The first column names the rows, be it with numbers.
+        i > 0 and all(_NUMBER.fullmatch(row.cells[i]) or row.cells[i] in (MISSING, "-") for row in rows)
         for i in range(len(columns))
     ]
     head = "".join(

@@ -33,7 +33,10 @@ def sweep_section(table: SweepTable) -> Section:
     if rows := readable_rows(table):
         columns = ("trial", *dict.fromkeys(name for row in rows for name in row))
         shown = tuple(
-            Row((str(row["trial"]), *(_cell(cells.get(name)) for name in columns[1:])), _sources(table, row))
+            Row(
+                (str(row["trial"]), *(_cell(cells.get(name), name, table) for name in columns[1:])),
+                _sources(table, row),
+            )
             for row, cells in zip(table.rows, rows, strict=True)
         )
         parts.append(Table(columns, shown, f"Trials of {table.title}; scores in percent"))
@@ -46,7 +49,7 @@ def _lead(table: SweepTable) -> str:
         f"{len(table.rows)} of {table.trials} trials have ended" + (f", {failed} of them failed." if failed else ".")
     ]
     if table.source:
-        said.append(f"It repeats {table.source}.")
+        said.append(f"Source: {table.source.rstrip('.')}.")
     if not table.is_finished:
         said.append(f"Go on with it by `locallearn sweep --resume {table.path}`.")
     if table.best is not None:
@@ -62,7 +65,9 @@ def _sources(table: SweepTable, row: dict[str, Any]) -> tuple[Source, ...]:
     return (own, *(Source(str(run), SUMMARY, "all") for run in runs))
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, column: str, table: SweepTable) -> str:
     if value is None:
         return MISSING
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:g}" if column in (*table.fields, table.axis) else f"{value:.2f}"
