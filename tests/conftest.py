@@ -32,3 +32,18 @@ def runs(tmp_path_factory):
     for name in ("dgl", "backprop"):
         train(digits(method={"name": name}), folder / name)
     return {name: folder / name for name in ("dgl", "backprop")}
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that verbs write, by the names of their files."""
+    from locallearn.plotting import figure_file
+
+    found, write = {}, figure_file.save_figure
+
+    def kept(figure, path):
+        found[path.name] = figure
+        write(figure, path)
+
+    monkeypatch.setattr(figure_file, "save_figure", kept)
+    return found

@@ -175,6 +175,7 @@ def test_a_last_batch_too_small_to_estimate_from_is_left_out():
     images = torch.randn(13, 3, 8, 8)
     batches = [(chunk, None) for chunk in images.split(10)]
     assert similarity(model, model, batches) == similarity(model, model, batches[:1])
+    assert similarity(model, model, [(images[:4], None)]).curve == pytest.approx((1, 1))
     with pytest.raises(InputError, match="no batch of 4 samples or more"):
         similarity(model, model, batches[1:])
     with pytest.raises(InputError, match="batches of 4 samples at least, not 3"):

@@ -54,7 +54,9 @@ def test_a_trained_run_shows_what_its_log_says(runs):
 
 def test_epochs_without_a_value_keep_their_place(tmp_path):
     records = [record(1, 10, 50.0, 40.0, 30.0), record(2, 20, None, 60.0, None), record(3, 30, 75.0, 70.0, 50.0)]
+    records[0]["validation_accuracy"] = 45.0
     found = series(log(tmp_path / "run", records, [timing(1, 5.0, 10), timing(2, 6.0, 10)]))
+    assert found.validation_error == (55, None, None)
     assert found.test_error == (50, None, 25)
     assert found.train_error == (70, None, 50)
     assert [window.accuracy for window in found.windows] == [(40, 60, 70), (30, None, 50)]

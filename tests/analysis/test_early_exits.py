@@ -99,6 +99,16 @@ def test_a_decoder_is_no_part_of_an_exit():
     assert [each.macs for each in with_decoder] == [each.macs for each in without]
 
 
+def test_layers_that_a_head_looks_ahead_by_are_part_of_it():
+    plain, ahead = (
+        early_exits(model_of(method, network=residual(4, classes=CLASSES)), drawn(1))
+        for method in (ll.DGL(), ll.method("dgl+man"))
+    )
+    # MAN reads through two copies of the next unit, one that learns and one that is averaged.
+    twin = 2 * 8 * 8 * 9 * 4 * 4
+    assert [one.macs - other.macs for one, other in zip(ahead, plain, strict=True)] == [twin, twin, twin, 0]
+
+
 def test_attention_is_counted_in_evaluation():
     from torchvision.models import VisionTransformer
 
@@ -139,6 +149,21 @@ def test_of_windows_that_end_together_the_weightier_is_in_the_ensemble():
         (3, 2, "cascade", True, True),
         (4, 3, "cascade", True, True),
     ]
+
+
+@pytest.mark.parametrize("longest_first", [False, True])
+def test_of_windows_that_end_together_and_weigh_the_same_the_longest_is_in_the_ensemble(longest_first):
+    class Ordered(ll.MLAAN):
+        def windows(self, partition):
+            sign = 1 if longest_first else -1
+            return tuple(sorted(super().windows(partition), key=lambda each: (each.stop, sign * each.start)))
+
+    method = Ordered(independent_weight=1.0, cascade_weight=1.0)
+    found = early_exits(model_of(method, network=residual(4, classes=CLASSES)), drawn(1))
+    both = ["independent", "cascade"]
+    assert [each.role for each in found if each.block == 3] == (both[::-1] if longest_first else both)
+    voting = [(each.block, each.role) for each in found if each.ensemble_macs is not None]
+    assert voting == [(2, "cascade"), (3, "cascade"), (4, "cascade")]
 
 
 @pytest.mark.parametrize("method", [ll.DGL(), ll.method("dgl+man"), ll.MLAAN()])

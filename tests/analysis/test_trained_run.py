@@ -72,6 +72,15 @@ def test_a_model_is_plain_however_it_was_trained(runs, tmp_path):
     assert opened(tmp_path).recipe.execution.compile and opened(tmp_path).model(CPU).execution == PLAIN
 
 
+def test_images_of_other_classes_are_refused_however_many_there_are(runs, tmp_path):
+    shutil.copytree(runs["dgl"], tmp_path / "run")
+    run = opened(tmp_path / "run")
+    renamed = [f"digit {name}" for name in run.spec.classes]
+    save_network(run.model(CPU).network, tmp_path / "run" / "network.safetensors", classes=renamed, title="")
+    with pytest.raises(InputError, match=r"tells 10 classes apart \(digit 0, .* the data has 10 \(0, 1, 2, "):
+        run.splits()
+
+
 def test_what_is_no_run_is_refused(runs, tmp_path):
     with pytest.raises(InputError, match="holds no run"):
         opened(tmp_path)

@@ -32,7 +32,7 @@ def folders(tmp_path):
     return tmp_path
 
 
-def test_unfinished_runs_are_told_drawn_and_kept(folders, capsys):
+def test_unfinished_runs_are_told_drawn_and_kept(folders, figures, capsys):
     words = ["curves", str(folders / "short"), str(folders / "long"), "--json"]
     plots = ["--plot", str(folders / "curves.svg"), "--heads", str(folders / "heads.svg")]
     assert main.main([*words, *plots]) == 0
@@ -46,7 +46,12 @@ def test_unfinished_runs_are_told_drawn_and_kept(folders, capsys):
     drawing = (folders / "curves.svg").read_text()
     for words in ("loss of the last window", "test error (%)", "floating-point operations (", "seconds of", "long"):
         assert words in drawing
-    assert "stroke-dasharray" in drawing
+    by_epochs, by_flops, by_seconds = figures["curves.svg"].axes[3:]
+    unit = {"floating-point operations (MFLOP)": 1e6, "floating-point operations (GFLOP)": 1e9}[by_flops.get_xlabel()]
+    assert by_flops.lines[1].get_xdata() == pytest.approx([flops / unit for flops in found["long"]["flops"]])
+    # A dotted line where the shorter run ends.
+    ends = [2, found["short"]["flops"][1] / unit, 4]
+    assert [axes.lines[2].get_xdata()[0] for axes in (by_epochs, by_flops, by_seconds)] == pytest.approx(ends)
     assert "accuracy" in (folders / "heads.svg").read_text()
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from locallearn.cli.main import main
+from locallearn.cli.tables import shown
 from locallearn.datasets import cifar10, digits, stl10
 from locallearn.networks import build
 from locallearn.recipes import load, save
@@ -80,6 +81,8 @@ def test_all_readings_and_the_papers_number(run: Path, images: Path, capsys: pyt
     assert kept["settings"] == {"batch_size": 500, "class_map": None} and result["mapped_by"] == "name"
     text = "\n".join(table)
     assert all(words in text for words in ("monkey left out", "monkey counted wrong", "raw", "37.55", "Table 6"))
+    (wrong,) = (line for line in table if "monkey counted wrong" in line)
+    assert wrong.split()[-2:] == ["20", shown(found[1])] and found[0] > found[1]
 
 
 def test_data_sets_that_do_not_go_together(run: Path, capsys: pytest.CaptureFixture[str]):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
 
+from locallearn.analysis import opened
 from locallearn.cli.main import main
 from locallearn.recipes import checked, load
 from locallearn.training import train
@@ -24,7 +26,7 @@ def made(tmp_path_factory):
     return {name: folder / name for name in ("dgl", "backprop")}
 
 
-def test_exits(made, tmp_path, capsys):
+def test_exits(made, tmp_path, figures, capsys):
     words = ["exits", *map(str, made.values()), "--device", "cpu", "--images", "100", "--seed", "2"]
     assert main([*words, "--plot", str(tmp_path / "exits.svg"), "--json"]) == 0
     *table, last = capsys.readouterr().out.splitlines()
@@ -34,15 +36,21 @@ def test_exits(made, tmp_path, capsys):
     assert [place["accuracy"] is None for place in backprop] == [True] * 3 + [False]
     costs = [place["macs"] for place in dgl]
     assert costs[-1] == backprop[-1]["macs"] and costs == sorted(costs)
-    assert len(table) >= 9 and "MMACs" in table[0]
+    names, cells = (re.split("  +", line) for line in table[:2])
+    first, millions = dict(zip(names, cells, strict=True)), dgl[0]["macs"] / 1e6
+    assert len(table) >= 9 and float(first["MMACs"]) == pytest.approx(millions, rel=1e-3)
+    assert float(first["ensemble's MMACs"]) == pytest.approx(millions, rel=1e-3)
+    assert figures["exits.svg"].axes[0].lines[0].get_xdata() == pytest.approx([cost / 1e6 for cost in costs])
     kept = json.loads((made["dgl"] / "analysis" / "exits.json").read_text())
     assert kept["exits"] == dgl
-    assert kept["settings"]["images"] == 100 and kept["settings"]["seed"] == 2 and kept["settings"]["step"] > 0
+    assert kept["settings"]["images"] == 100 and kept["settings"]["seed"] == 2
+    first, last = opened(made["dgl"]).steps
+    assert first < last == kept["settings"]["step"]
     drawing = (tmp_path / "exits.svg").read_text()
     assert "backprop" in drawing and "multiply-accumulates" in drawing
 
 
-def test_agreement(made, tmp_path, capsys):
+def test_agreement(made, tmp_path, figures, capsys):
     words = ["agreement", *map(str, made.values()), "--device", "cpu", "--images", "100", "--batch-size", "50"]
     drawings = ["--plot", str(tmp_path / "depth.svg"), "--plot-steps", str(tmp_path / "steps.svg")]
     assert main([*words, *drawings, "--json"]) == 0
@@ -55,6 +63,8 @@ def test_agreement(made, tmp_path, capsys):
     assert kept["mean"] == dgl["mean"]
     assert kept["settings"] == {"batch_size": 50, "seed": 0, "batches": 2, "images": 100}
     assert "backprop" in (tmp_path / "depth.svg").read_text() and "dgl" in (tmp_path / "steps.svg").read_text()
+    newest = {line.get_label(): line[0].get_ydata().tolist() for line in figures["depth.svg"].axes[0].containers}
+    assert newest == {"dgl": dgl["mean"][-1], "backprop": backprop["mean"][-1]}
     assert main([*words[:2], *words[3:], "--plot", str(tmp_path / "one.svg")]) == 0
     assert f"step {dgl['steps'][0]}" in (tmp_path / "one.svg").read_text()
 

@@ -32,6 +32,7 @@ def test_every_verb_refuses_what_it_could_not_write_before_it_opens_runs(verb, f
         ("there.svg", "'there.svg' exists: choose another --"),
         ("folder.svg", "'folder.svg' is a folder"),
         ("none/chart.svg", "There is no folder 'none'"),
+        ("there.svg/chart.svg", "There is no folder 'there.svg'"),
         ("chart.gif", "must end in .png, .svg or .pdf"),
     ):
         assert main.main([verb, "no-run", flag, name, "--device", "cpu"][: 4 if verb == "curves" else None]) == 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from locallearn.analysis import step_profile
 from locallearn.cli import main
 from locallearn.recipes import save
 from training.tiny_runs import recipe
@@ -19,7 +21,7 @@ def folders(tmp_path):
     return tmp_path
 
 
-def test_steps_of_runs_that_have_just_begun(folders, capsys):
+def test_steps_of_runs_that_have_just_begun(folders, figures, capsys):
     words = ["profile", str(folders / "dgl"), str(folders / "backprop"), "--device", "cpu", "--repeats", "1", "--json"]
     charts = ["--plot", str(folders / "memory.svg"), "--times", str(folders / "times.svg")]
     assert main.main([*words, *charts]) == 0
@@ -31,7 +33,21 @@ def test_steps_of_runs_that_have_just_begun(folders, capsys):
     kept = json.loads((folders / "dgl" / "analysis" / "profile.json").read_text())
     assert kept["block_seconds"] == found["dgl"]["block_seconds"]
     assert "bytes alive (MiB)" in (folders / "memory.svg").read_text()
+    highest = [max(line.get_ydata()) * 2**20 for line in figures["memory.svg"].axes[0].lines]
+    assert highest == pytest.approx([found["dgl"]["peak_bytes"], found["backprop"]["peak_bytes"]])
     assert "milliseconds" in (folders / "times.svg").read_text()
+
+
+def test_a_peak_outside_of_all_blocks_is_the_optimizers(folders, monkeypatch, capsys):
+    def higher_later(run, counted=step_profile.step_memory):
+        found = counted(run)
+        return replace(found, peak_bytes=found.peak_bytes + 1)
+
+    words = ["profile", str(folders / "backprop"), "--device", "cpu", "--repeats", "0"]
+    monkeypatch.setattr(step_profile, "step_memory", higher_later)
+    assert main.main(words) == 0
+    told = capsys.readouterr().out
+    assert "the optimizer's step" in told and "blocks 1 to 2" not in told
 
 
 @pytest.mark.parametrize(

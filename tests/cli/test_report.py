@@ -22,12 +22,16 @@ def folders(tmp_path, monkeypatch):
 
 
 def test_a_page_and_json(folders, tmp_path, capsys):
+    twin = made_run(tmp_path / "runs" / "twin", "digits", [9.0, 7.0], method={"name": "dgl"}, seed=1)
+    found(twin, "curves", settings={"flops_per_step": 10**9})
+    folders.append("runs/twin")
     assert (
         main.main(["report", *folders, "--out", "page.html", "--against", "paper", "--title", "Two & two", "--json"])
         == 0
     )
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told["report"] == "page.html" and [row["value"] for row in told["rows"]] == [5.0, 5.0]
+    assert told["report"] == "page.html" and [row["value"] for row in told["rows"]] == [6.0, 5.0]
+    assert [row["deviation"] for row in told["rows"]] == [pytest.approx(2**0.5), None]
     page = (tmp_path / "page.html").read_text()
     assert "<h1>Two &amp; two</h1>" in page and "equal FLOPs" in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "runs"]

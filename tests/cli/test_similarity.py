@@ -31,7 +31,9 @@ def test_every_block_is_compared_with_every_other_and_kept(runs, tmp_path, capsy
     assert record["matrix"] == found["matrix"] and record["settings"]["reference"] == str(runs["backprop"])
     assert "similarity-with-dgl" not in stored(opened(runs["backprop"]))
     assert "block of backprop" in (tmp_path / "pairs.svg").read_text()
-    assert "Similarity with backprop" in (tmp_path / "curve.svg").read_text()
+    for name in ("curve.svg", "pairs.svg"):
+        drawing = (tmp_path / name).read_text()
+        assert "Similarity with backprop" in drawing and "linear CKA, unbiased" in drawing
     run, reference = opened(runs["dgl"]), opened(runs["backprop"])
     ((images, _),) = reference.batches(reference.splits().test, CPU, count=200).epoch(0)
     own, other = run.model(CPU).features(images), reference.model(CPU).features(images)
@@ -41,6 +43,7 @@ def test_every_block_is_compared_with_every_other_and_kept(runs, tmp_path, capsy
         assert row == pytest.approx(known, abs=1e-6)
     assert found["curve"] == [found["matrix"][k][k] for k in range(4)]
     assert found["mean"] == pytest.approx(sum(found["curve"]) / 4) and f"{found['mean']:.4f}" in told
+    assert "(with " not in told
 
 
 def test_passes_have_orders_of_their_own_of_the_same_images(runs):
