@@ -25,7 +25,7 @@ class ImageDecoder(nn.Module):
 
     Departures:
         Returns logits: the sigmoid is part of the loss. The upsampled map is never built, see
-        :func:`~locallearn.auxiliary.upsampled_conv.upsampled_conv3x3`; the result is equal up to rounding.
+        `auxiliary.upsampled_conv.upsampled_conv3x3`; the result is equal up to rounding.
     """
 
     def __init__(self, shape: Sequence[int], image_shape: Sequence[int], *, widen: float = 1.0) -> None:
@@ -54,7 +54,7 @@ class ImageDecoder(nn.Module):
             features: (B, C, H, W).
 
         Returns:
-            (B, *image_shape), rows and columns by the same ratio where the features have another size.
+            `(B, *image_shape)`, rows and columns by the same ratio where the features have another size.
         """
         size = restored_size(features, self.shape, self.image_shape)
         if features.shape[2:] == size:

@@ -46,7 +46,7 @@ class UpsamplingDecoder(nn.Module):
     Departures:
         The other rows, other numbers of channels, and maps whose sides do not divide the image's are ours. Returns
         logits: the sigmoid is part of the loss. Upsampled maps are never built: a 1x1 convolution commutes with
-        upsampling and runs first, for 3x3 see :func:`~locallearn.auxiliary.upsampled_conv.upsampled_conv3x3`; the
+        upsampling and runs first, for 3x3 see `auxiliary.upsampled_conv.upsampled_conv3x3`; the
         result is equal up to rounding. Statistics are each device's own.
     """
 
@@ -88,7 +88,7 @@ class UpsamplingDecoder(nn.Module):
             features: (B, C, H, W).
 
         Returns:
-            (B, *image_shape), rows and columns by the same ratio where the features have another size.
+            `(B, *image_shape)`, rows and columns by the same ratio where the features have another size.
         """
         sizes = self.sizes(features)
         maps = self.convs[0](features)
