@@ -50,8 +50,8 @@ def test_an_unknown_ending_and_a_missing_matplotlib_are_told(tmp_path, monkeypat
 
 
 def test_bytes_have_the_unit_they_read_well_in():
-    assert byte_scale(3 * 2**30) == (2**20, "MiB")
-    assert byte_scale(5 * 2**30) == (2**30, "GiB")
+    assert byte_scale(4 * 2**30 - 1) == (2**20, "MiB")
+    assert byte_scale(4 * 2**30) == (2**30, "GiB")
 
 
 def test_operations_have_the_unit_they_read_well_in():

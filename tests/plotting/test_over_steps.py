@@ -22,8 +22,9 @@ def test_what_is_missing_or_not_positive_is_left_out():
 
 def test_long_curves_have_no_marks():
     with styled():
-        axes = over_steps({"long": (range(99), [1.0] * 99)}, title="", x="", value="").axes[0]
-    assert axes.lines[0].get_marker() == "None"
+        curves = {"long": (range(31), [1.0] * 31), "short": (range(30), [1.0] * 30)}
+        axes = over_steps(curves, title="", x="", value="").axes[0]
+    assert [line.get_marker() for line in axes.lines] == ["None", "o"]
 
 
 def test_panels_share_axes_and_mark_a_place():

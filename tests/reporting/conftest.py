@@ -12,7 +12,11 @@ from reporting.made_runs import found, made_run
 def folders(tmp_path):
     """Three seeds of DGL, back-propagation, a run under way, and a run on other data."""
     made = {
-        f"dgl/seed{seed}": ("cifar10_resnet32_k16_dgl", [30.0, 20.0, 14.0 + seed], {"seed": seed, "peak": 2**29})
+        f"dgl/seed{seed}": (
+            "cifar10_resnet32_k16_dgl",
+            [30.0, 20.0, 14.0 + seed],
+            {"seed": seed, "peak": 2**29, "seconds": 1.0 + seed**2},
+        )
         for seed in range(3)
     }
     made["backprop"] = ("cifar10_resnet32_backprop", [20.0, 10.0, 8.0, 7.5], {"seconds": 5.0})

@@ -41,8 +41,9 @@ def made_run(folder, recipe, errors, *, finished=True, steps=10, seconds=2.0, pe
 def metric(epoch, steps, error, blocks, method):
     windows = [(0, blocks)] if method == "backprop" else [(k, k + 1) for k in range(blocks)]
     heads = [
-        {"blocks": list(w), "role": "local", "loss": 2.0 / epoch, "terms": {}, "accuracy": 50 + 40 * w[1] / blocks}
-        for w in windows
+        {"blocks": [first, stop], "role": "local", "terms": {}}
+        | {"loss": (3.0 - stop / blocks) / epoch, "accuracy": 50 + 40 * stop / blocks - 8 / epoch}
+        for first, stop in windows
     ]
     score = {"score": "accuracy", "test_accuracy": None if error is None else 100 - error}
     return {"epoch": epoch, "step": epoch * steps, "learning_rates": {}, "blocks": heads, **score}

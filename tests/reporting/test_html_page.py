@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from html import escape
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
@@ -86,6 +87,13 @@ def test_links_lead_somewhere_and_names_are_given_once(page):
     targets = [attrs[name][1:] for _, attrs in read.tags for name in ("href", "xlink:href") if name in attrs]
     assert targets and set(targets) <= set(ids)
     assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(ids)
+
+
+def test_a_mark_spans_all_of_its_sources(page):
+    rows = page.partition('<table class="sources">')[2].partition("<tbody>")[2].split("<tr>")[1:]
+    marked = [place for place, row in enumerate(rows) if row.startswith("<th")]
+    spans = [int(attrs["rowspan"]) for _, attrs in Tags(page).tags if "rowspan" in attrs]
+    assert spans == [after - before for before, after in pairwise([*marked, len(rows)])] and max(spans) > 1
 
 
 def test_names_of_runs_are_text_and_never_markup(tmp_path):

@@ -56,3 +56,4 @@ def test_errors_are_told_of_accuracies():
     assert told({"test_mean_iou": 40.0}, "test_mean_iou") == 40.0
     assert (quantity("accuracy"), quantity("box_ap")) == ("test_error", "test_box_ap")
     assert headed(in_words("test_mean_iou")) == "Test mean IoU"
+    assert (in_words("stl10_accuracy"), in_words("test_box_ap50")) == ("STL-10 accuracy", "test box AP50")

@@ -8,10 +8,12 @@ import statistics
 from functools import reduce
 from pathlib import Path
 
+from locallearn.analysis import opened_all
 from locallearn.plotting.figure_file import styled
 from locallearn.reporting import report_of
 from locallearn.reporting.document import MISSING, Chart, Table, Verdict
 from locallearn.reporting.drawing import WIDTH, drawn
+from reporting.made_runs import made_run
 
 
 def reported(runs, **options):
@@ -41,6 +43,13 @@ def test_what_a_run_under_way_lacks_is_marked_missing(runs):
     assert cells["test error (%)"] == "25.00" and cells["peak of a step"] == MISSING
     described = next(table for table in parts_of(reported(runs), Table) if table.caption.startswith("Runs on CIFAR"))
     assert dict(zip(described.columns, described.rows[2].cells, strict=True))["state"] == "unfinished: epoch 2 of 400"
+
+
+def test_costs_are_shares_of_back_propagation_s_and_means_over_seeds(runs):
+    table = next(table for table in parts_of(reported(runs), Table) if table.caption.startswith("Results on CIFAR"))
+    cells = [dict(zip(table.columns, row.cells, strict=True)) for row in table.rows]
+    assert [row["of backprop's"] for row in cells] == ["25%", "50%", MISSING]
+    assert [row["training"] for row in cells] == ["8.0 s", "20.0 s", "4.0 s"]
 
 
 def test_results_have_verdicts_only_if_asked(runs):
@@ -111,15 +120,21 @@ def test_charts_are_drawn_as_narrow_as_a_phone_and_say_their_numbers(runs):
             figure = drawn(chart)
         assert figure.get_size_inches()[0] == WIDTH and figure.axes[0].get_title("left") == ""
         assert re.search(r"\d", chart.alt) and chart.sources
-    bars, memory = charts[0], charts[1]
+    bars, memory, _, losses, heads, *_ = charts
     assert "dgl 85.00, backprop 92.50, dgl+man_code, unfinished 75.00; Street View House Numbers: dgl 96.00" in bars.alt
     assert "dgl: 512.0 MiB, 15.00 %; backprop: 1,024.0 MiB, 7.50 %" in memory.alt
+    assert "dgl, seed 2: from 2 to 0.6667; backprop: from 2 to 0.5;" in losses.alt
+    assert "dgl: from 49.83 to 87.33; backprop: from 88 to 88;" in heads.alt
+
+
+def test_blocks_are_counted_where_the_recipe_names_the_cuts(tmp_path):
+    cuts = {"num_blocks": None, "split_points": ["0", "2", "4"]}
+    folder = made_run(tmp_path / "run", "digits", [3.0], partition=cuts)
+    described = next(t for t in parts_of(report_of(opened_all([folder])), Table) if t.caption.startswith("Runs on"))
+    assert described.rows[0].cells[described.columns.index("blocks")] == "4"
 
 
 def test_an_empty_run_says_how_to_go_on(tmp_path):
-    from locallearn.analysis import opened_all
-    from reporting.made_runs import made_run
-
     folder = made_run(tmp_path / "run", "digits", [], finished=False)
     report = report_of(opened_all([folder]))
     assert any(f"locallearn train --resume {folder}" in str(part) for part in report.sections[1].all_parts())

@@ -56,12 +56,12 @@ def test_printed_errors_stand_beside_test_scores_only():
 
 
 def test_a_search_has_a_panel_for_each_number():
-    values = [({"lr": lr, "head": "x", "n": n}, lr) for lr, n in ((0.01, 3), (1.0, 2))]
+    values = [({"lr": lr, "head": "x", "n": n}, lr) for lr, n in ((0.5, 29), (15.0, 1))]
     with styled():
         figure = sweep_chart(table("search", ("lr", "head", "n"), values))
     assert [axes.get_xlabel() for axes in figure.axes] == ["lr", "n"]
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "linear"]
-    assert lines(figure, 1) == {"trials": ([2, 3], [1.0, 0.01])}
+    assert lines(figure, 1) == {"trials": ([1, 29], [15.0, 0.5])}
 
 
 @pytest.mark.parametrize("ending", [".svg", ".png"])
@@ -70,7 +70,9 @@ def test_cases_without_a_number_are_rows(tmp_path, ending):
         "case", ("case",), [({"case": "a"}, 90.0), ({"case": "b"}, 80.0)], score="test_accuracy", published=[1.0, 2.0]
     )
     with styled():
-        found = lines(sweep_chart(made))
-    assert found["published"] == ([99.0, 98.0], ["a", "b"])
+        figure = sweep_chart(made)
+    assert lines(figure)["published"] == ([99.0, 98.0], ["a", "b"])
+    bars = figure.axes[0].containers[0].lines[2][0].get_segments()
+    assert [bar[:, 0].tolist() for bar in bars] == [[89.5, 90.5], [79.5, 80.5]]
     save_chart(made, tmp_path / f"chart{ending}")
     assert (tmp_path / f"chart{ending}").stat().st_size > 1000

@@ -13,6 +13,7 @@ from locallearn.recipes import save
 from locallearn.sweeping import run_sweep as module
 from locallearn.sweeping import study as studies
 from locallearn.sweeping import sweep_table
+from locallearn.sweeping.check import check_points
 from locallearn.sweeping.points import bases, points
 from locallearn.sweeping.run_sweep import run_sweep, stored
 from locallearn.sweeping.sweep_file import checked
@@ -214,6 +215,8 @@ def test_nothing_is_trained_if_any_trial_is_refused(sweep, tmp_path, monkeypatch
     batches = {"training.batch_size": [200, 574]}
     with pytest.raises(InputError, match=r"batch_size = 574: 1149 training images in batches of 574 leave one"):
         run_sweep(sweep(grid=batches), tmp_path / "out")
+    without_rest = sweep(grid=batches, set={"training.drop_last": True})
+    check_points(without_rest, points(without_rest, bases(without_rest)))
     cuts = {"partition.num_blocks": [2, 50, 60]}
     with pytest.raises(InputError) as caught:
         run_sweep(sweep(grid=cuts), tmp_path / "out")

@@ -104,6 +104,7 @@ def test_ablations_leave_out_what_they_name():
                     "d": {"choices": [1], "low": 1},
                     "e": {"low": 1},
                     "f": {"low": 1, "high": 4, "step": 0.5},
+                    "g": {"low": 2, "high": 2},
                 },
             },
             [
@@ -117,6 +118,7 @@ def test_ablations_leave_out_what_they_name():
                 "search.d: choices say all values",
                 "search.e: Give low and high, or choices",
                 "search.f: step = 0.5 must be whole",
+                "search.g: low = 2 must be below high = 2",
             ],
         ),
     ],
