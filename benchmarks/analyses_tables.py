@@ -42,7 +42,7 @@ def runs() -> str:
     counted = f"{seeds[0]} seed{'' if seeds[0] == 1 else 's'}" if len(seeds) == 1 else "as many seeds as shown"
     head = (
         f"ResNet-32 in {one['num_blocks']} blocks, CIFAR-10, {one['steps']} steps of batch {one['batch_size']}, "
-        f"{one['precision']}, {counted} (mean ± deviation), torch {found['versions']['torch']}, analyses at commit "
+        f"{one['precision']}, {counted} (mean ± deviation), torch {found['versions']['torch']}, collected at commit "
         f"{found['commit']}. So short a run shows how methods begin to learn, not where they end."
     )
     columns = ["run", "seeds", *COLUMNS]

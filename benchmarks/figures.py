@@ -10,6 +10,7 @@ from benchmarks.analyses import REFERENCE
 from benchmarks.over_seeds import Rows, by_name, mean_curve, spread_curve
 from benchmarks.result_files import result
 
+from locallearn.analysis.early_exits import in_ensemble
 from locallearn.analysis.gradient_agreement import inner_mean
 from locallearn.plotting.figure_file import save_figure, styled
 from locallearn.plotting.over_depth import over_depth
@@ -75,11 +76,7 @@ def agreement_over_training() -> Figure:
 
 def exits() -> Figure:
     """Accuracy of every hidden head over the work up to there."""
-    # Of several heads at a block the one that is in the ensemble.
-    voting = {
-        name: [[place for place in row["exits"]["exits"] if place["ensemble_macs"]] for row in rows]
-        for name, rows in _rows("exits").items()
-    }
+    voting = {name: [in_ensemble(row["exits"]["exits"]) for row in rows] for name, rows in _rows("exits").items()}
     return over_steps(
         {
             name: (

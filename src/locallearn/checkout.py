@@ -12,13 +12,14 @@ def commit() -> str | None:
     """Which commit runs.
 
     Returns:
-        Twelve digits, with `-dirty` behind them if tracked files but results were changed; None where the package was
-        installed, or there is no git.
+        Twelve digits as of the first call in this process, with `-dirty` behind them if tracked files but results were
+        changed or the package has files that git does not know; None where it was installed, or there is no git.
     """
     try:
         # A package installed below somebody else's checkout is no tracked file of it.
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
+        changed += _git("ls-files", "--others", "--exclude-standard", ".")
         return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,6 +1,8 @@
-"""The two errors a user of the library meets."""
+"""The two errors a user of the library meets, and how their messages list problems and commands."""
 
 from __future__ import annotations
+
+import shlex
 
 
 class InputError(ValueError):
@@ -9,6 +11,18 @@ class InputError(ValueError):
 
 class TrainingStopped(RuntimeError):
     """A run that had started cannot go on; the message names the block and the step and what remains on disk."""
+
+
+def command(*words: object) -> str:
+    """A command to run, as it can be pasted into a shell.
+
+    Args:
+        words: The verb and what follows it.
+
+    Returns:
+        The line, with quotes where a path needs them.
+    """
+    return shlex.join(["locallearn", *map(str, words)])
 
 
 def listed(problems: list[str]) -> str:

@@ -24,9 +24,10 @@ def test_all_that_is_wrong_is_told_at_once(runs, tmp_path):
         opened_together([*folders, tmp_path / "cifar10_resnet32_k16_dgl"], checkpoints=True)
     told = str(refused.value)
     assert "bare' has no checkpoint" in told and "is a run of segmentation" in told
-    assert "dgl' has not ended: go on with it by locallearn train --resume" in told
+    assert "dgl' has not ended, or has lost its network or summary: go on with it by locallearn train --resume" in told
     assert (
-        "is of cifar10 with 10 classes at 32x32" in told and "digits with 10 classes at 8x8: give runs of one" in told
+        "is of cifar10 with 10 classes (airplane, automobile, bird, ...) at 32x32" in told
+        and "digits with 10 classes (0, 1, 2, ...) at 8x8: give runs of one" in told
     )
 
 

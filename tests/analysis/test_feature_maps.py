@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_maps_are_what_modules_hand_on_and_the_last_one_stands_before_the_head(m
 def test_channels_that_come_last_are_moved(model, monkeypatch):
     inputs = torch.randn(2, 3, 8, 8)
     plain = block_maps(model, inputs)
-    monkeypatch.setattr("locallearn.analysis.feature_maps.has_channels_last", lambda units: True)
+    monkeypatch.setattr(sys.modules["locallearn.analysis.feature_maps"], "has_channels_last", lambda units: True)
     for own, moved in zip(plain, block_maps(model, inputs), strict=True):
         assert torch.equal(moved, own.permute(0, 3, 1, 2))
 

@@ -66,7 +66,8 @@ def test_a_run_under_way_shows_its_newest_checkpoint(runs, tmp_path):
 
 
 def test_a_model_is_plain_however_it_was_trained(runs, tmp_path):
-    (tmp_path / "network.safetensors").write_bytes((runs["dgl"] / "network.safetensors").read_bytes())
+    for name in ("network.safetensors", "summary.json"):
+        (tmp_path / name).write_bytes((runs["dgl"] / name).read_bytes())
     recipe = load(runs["dgl"] / "recipe.toml")
     save(recipe.model_copy(update={"execution": ExecutionSection(compile=True)}), tmp_path / "recipe.toml")
     assert opened(tmp_path).recipe.execution.compile and opened(tmp_path).model(CPU).execution == PLAIN
@@ -95,9 +96,37 @@ def test_several_seeds_are_several_runs(runs, tmp_path):
         shutil.copytree(runs["dgl"], folder / f"seed{seed}")
     (folder / "recipe.toml").write_text(text.replace("seeds = 1", "seeds = 2"))
     assert [run.path.name for run in opened_all([folder])] == ["seed0", "seed1"]
-    assert [run.name for run in opened_all([folder])] == ["seeds-seed0", "seeds-seed1"]
+    assert [run.name for run in opened_all([folder])] == ["seeds/seed0", "seeds/seed1"]
     with pytest.raises(InputError, match="holds 2 runs"):
         opened(folder)
+    shutil.copytree(runs["dgl"], tmp_path / "seeds-seed0")
+    names = [run.name for run in opened_all([folder, tmp_path / "seeds-seed0"])]
+    assert names == ["seeds/seed0", "seeds/seed1", "seeds-seed0"]
+    shutil.move(folder / "seed0", folder / "seed10")
+    recipe = folder / "seed10" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("\nseed = 0", "\nseed = 10", 1))
+    assert [run.recipe.seed for run in opened_all([folder])][-1] == 10
+    for seed in ("seed10", "seed1"):
+        shutil.rmtree(folder / seed)
+    with pytest.raises(InputError, match="is of 2 seeds, and none has begun"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("metrics.jsonl", '{"epoch": 1}', r"Line 1 of .*metrics.jsonl has no step and no blocks"),
+        ("timings.jsonl", '{"epoch": 1}', r"Line 1 of .*timings.jsonl has no training_seconds and no batches"),
+        ("summary.json", "[]", r"summary.json has no seed"),
+        ("summary.json", "{", r"summary.json cannot be read"),
+    ],
+)
+def test_hollow_files_are_named(runs, tmp_path, file, text, said):
+    shutil.copytree(runs["dgl"], tmp_path / "run")
+    (tmp_path / "run" / file).write_text(text)
+    run = opened(tmp_path / "run")
+    with pytest.raises(InputError, match=said):
+        getattr(run, file.partition(".")[0])
 
 
 def test_what_was_found_is_kept_beside_the_run(runs, tmp_path):
@@ -114,7 +143,7 @@ def test_what_was_found_is_kept_beside_the_run(runs, tmp_path):
 def test_runs_of_equal_names_are_told_apart_by_the_folders_around_them(runs, tmp_path, monkeypatch):
     for around in ("a", "b"):
         shutil.copytree(runs["dgl"], tmp_path / around / "run")
-    assert [run.name for run in opened_all([tmp_path / "a" / "run", tmp_path / "b" / "run"])] == ["a-run", "b-run"]
+    assert [run.name for run in opened_all([tmp_path / "a" / "run", tmp_path / "b" / "run"])] == ["a/run", "b/run"]
     monkeypatch.chdir(tmp_path / "a" / "run")
     assert opened(Path()).name == "run"
 

@@ -104,7 +104,7 @@ def test_a_class_map_of_the_users_own(run: Path, tmp_path: Path, capsys: pytest.
     counts = Counter(digits.read("test").labels.tolist())
     assert result["images"] - result["images_without_class"] == counts[0] + counts[3] + counts[7]
     assert "classes mapped by file, 1, 2, 4, 5, 6, 8, 9 left out" in "\n".join(table)
-    kept = json.loads((run / "analysis" / "transfer-digits.json").read_text())
+    kept = json.loads((run / "analysis" / "transfer-digits-mapped.json").read_text())
     assert kept["settings"]["class_map"] == pairs and kept["mapped_accuracy"] == result["mapped_accuracy"]
 
 

@@ -77,7 +77,7 @@ def test_what_is_refused(made, tmp_path, capsys, monkeypatch):
     for words, told in (
         (["exits", str(bare)], "has no checkpoint"),
         (["agreement", str(bare), dgl], "has no checkpoint"),
-        (["agreement", dgl, "--images", "10"], "--images 10 make no batch of 128"),
+        (["agreement", dgl, "--images", "10"], "10 images make no batch of 128: give more by --images"),
         (["agreement", dgl, "--images", "None", "--batch-size", "5000"], "fewer than a batch of 5000"),
         (["agreement", dgl, "--plot-steps", "steps.gif"], ".png, .svg or .pdf"),
         (["exits", dgl, dgl], "named twice"),

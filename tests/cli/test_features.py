@@ -23,7 +23,7 @@ def folders(tmp_path_factory):
 
 def test_runs_are_drawn_beside_each_other(folders, tmp_path, figures, capsys):
     words = ["features", str(folders / "dgl"), str(folders / "backprop"), "--images-at", "3", "17", "--channels", "2"]
-    assert main.main([*words, "--out", str(tmp_path / "features.svg"), "--device", "cpu", "--json"]) == 0
+    assert main.main([*words, "--plot", str(tmp_path / "features.svg"), "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["images_at"] == [3, 17]
     assert list(found["runs"]) == ["dgl", "backprop"]
@@ -56,7 +56,7 @@ def test_channels_and_blocks_that_were_named_are_shown(folders, tmp_path, capsys
         (["--channel-numbers", "4"], "no channel 4"),
         (["--blocks", "3"], "no block 3"),
         (["--channels", "0"], "--channels must be at least 1"),
-        (["--out", "features.gif"], ".png, .svg or .pdf"),
+        (["--plot", "features.gif"], ".png, .svg or .pdf"),
     ],
 )
 def test_what_is_not_there_is_refused(folders, monkeypatch, tmp_path, capsys, words, said):

@@ -15,7 +15,7 @@ FLAGS = [
     ("exits", "--plot"),
     ("agreement", "--plot"),
     ("agreement", "--plot-steps"),
-    ("features", "--out"),
+    ("features", "--plot"),
     ("curves", "--plot"),
     ("curves", "--heads"),
     ("profile", "--plot"),

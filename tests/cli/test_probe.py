@@ -80,7 +80,10 @@ def test_a_run_that_has_not_ended_is_refused(runs, tmp_path, capsys):
     shutil.copytree(runs["dgl"], tmp_path / "run")
     (tmp_path / "run" / "network.safetensors").unlink()
     assert main(["probe", str(tmp_path / "run")]) == 2
-    assert "has not ended: go on with it by locallearn train --resume" in capsys.readouterr().err
+    assert (
+        "has not ended, or has lost its network or summary: go on with it by locallearn train --resume"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_network_is_looked_at_as_it_is_tested(runs):

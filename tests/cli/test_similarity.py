@@ -28,7 +28,7 @@ def test_every_block_is_compared_with_every_other_and_kept(runs, tmp_path, capsy
     found = answer["runs"]["dgl"]
     assert answer["reference"] == "backprop" and found["pairing"] == "same block" and found["images"] == 200
     record = stored(opened(runs["dgl"]))["similarity-with-backprop"]
-    assert record["matrix"] == found["matrix"] and record["settings"]["reference"] == str(runs["backprop"])
+    assert record["matrix"] == found["matrix"] and record["settings"]["reference"] == "../backprop"
     assert "similarity-with-dgl" not in stored(opened(runs["backprop"]))
     assert "block of backprop" in (tmp_path / "pairs.svg").read_text()
     for name in ("curve.svg", "pairs.svg"):

@@ -7,7 +7,7 @@ import pytest
 from locallearn.analysis import opened_all
 from locallearn.reporting.equal_budget import budgets, equal_budgets, in_time
 from locallearn.reporting.subjects import chapters
-from reporting.made_runs import made_run
+from reporting.made_runs import found, made_run
 
 FAST, SLOW = [50.0, 40.0, 30.0, 20.0, 10.0, 9.0], [45.0, 35.0, None, 15.0]
 
@@ -29,13 +29,13 @@ def by_hand(errors, cost_per_epoch, budget):
 
 def test_every_run_shows_its_last_epoch_within_the_cheapest_run_s_cost(chapter):
     fast, slow = chapter.runs
-    found = {budget.axis: budget for budget in budgets(chapter, {fast: 7 * 10**9, slow: 10**10})}
+    by_axis = {budget.axis: budget for budget in budgets(chapter, {fast: 7 * 10**9, slow: 10**10})}
     expected = {"epochs": (1, 1, 4), "flops": (7e10, 1e11, 4e11), "seconds": (2.0, 5.0, 12.0)}
     for axis, (fast_cost, slow_cost, limit) in expected.items():
-        assert found[axis].limit == pytest.approx(limit)
-        values = [(mean.value, epochs) for mean, epochs in found[axis].found]
+        assert by_axis[axis].limit == pytest.approx(limit)
+        values = [(mean.value, epochs) for mean, epochs in by_axis[axis].found]
         assert values == [by_hand(FAST, fast_cost, limit), by_hand(SLOW, slow_cost, limit)]
-    assert [found["flops"].found[0][1], found["seconds"].found[1][1]] == [(5,), (2,)]
+    assert [by_axis["flops"].found[0][1], by_axis["seconds"].found[1][1]] == [(5,), (2,)]
 
 
 def test_what_is_not_known_of_all_runs_is_not_shown(chapter):
@@ -48,6 +48,8 @@ def test_what_is_not_known_of_all_runs_is_not_shown(chapter):
 
 
 def test_rows_name_their_files(chapter):
+    for run in chapter.runs:
+        found(run.path, "curves", settings={"flops_per_step": 10**9})
     section = equal_budgets(chapter, dict.fromkeys(chapter.runs, 10**9))
     table = section.parts[-1]
     assert {source.file for source in table.rows[0].sources} == {

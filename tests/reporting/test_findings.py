@@ -37,9 +37,11 @@ def test_what_nobody_looked_at_says_what_to_run(folders):
 def test_probes_of_seeds_are_joined_and_gaps_named(folders):
     found(folders["one"], "probe", accuracy=[40.0, 60.0], deviation=[1.0, 1.0])
     found(folders["two"], "probe", accuracy=[50.0, 64.0], deviation=[1.0, 1.0])
-    chart, table, gap = sections(folders)["Linear separability of features"].parts
+    chart, table, note, gap = sections(folders)["Linear separability of features"].parts
     assert isinstance(chart, Chart) and isinstance(table, Table) and isinstance(gap, Gap)
-    assert table.rows[0].cells == ("dgl", "45", "45", "45", "62", "62", "53.5")
+    assert table.columns == ("run", "block 1", "block 2", "mean")
+    assert table.rows[0].cells == ("dgl", "45 ± 7.1", "62 ± 2.8", "53.5")
+    assert note.text == "± is the deviation over seeds."
     assert chart.draw.keywords["spreads"] == {"dgl": pytest.approx([50**0.5, 8**0.5])}
     assert gap.commands == (f"locallearn probe {folders['backprop']}",)
     assert [source.folder for source in table.rows[0].sources] == [str(folders["one"]), str(folders["two"])]
@@ -53,22 +55,55 @@ def test_exits_show_the_head_of_the_ensemble(folders):
         {"block": 2, "accuracy": 70.0, "ensemble_macs": 5},
     ]
     found(folders["one"], "exits", exits=exits)
-    chart, table, _ = sections(folders)["Stopping after a block"].parts
-    assert table.rows[0].cells[1] == "missing" and table.rows[0].cells[5] == "70"
+    chart, table, *_ = sections(folders)["Stopping after a block"].parts
+    assert table.rows[0].cells == ("dgl", "missing", "70", "70")
     assert chart.draw.args[0] == {"dgl": [None, 70.0]}
 
 
 def test_agreement_is_the_last_checkpoint_s(folders):
-    found(folders["one"], "agreement", steps=[1, 2], mean=[[0.9, 1.0], [0.4, 1.0]], deviation=[[0.1, 0.0], [0.2, None]])
-    chart, table, _ = sections(folders)["Agreement with back-propagation's gradients"].parts
-    assert table.rows[0].cells[1] == "0.4" and chart.draw.keywords["spreads"] == {"dgl": [0.2, 0.0]}
+    found(
+        folders["one"], "agreement", steps=[1, 10], mean=[[0.9, 1.0], [0.4, 1.0]], deviation=[[0.1, 0.0], [0.2, None]]
+    )
+    chart, table, note, _ = sections(folders)["Agreement with back-propagation's gradients"].parts
+    assert table.columns[-1] == "mean but the last" and table.rows[0].cells == ("dgl", "0.4 ± 0.2", "1", "0.4")
+    assert chart.draw.keywords["spreads"] == {"dgl": [0.2, None]} and "over batches" in note.text
 
 
-def test_similarities_have_a_section_for_each_reference(folders):
+def test_what_was_looked_at_before_the_end_is_no_finding(folders):
+    found(folders["one"], "agreement", steps=[1, 5], mean=[[0.9, 1.0], [0.4, 1.0]], deviation=[[0, 0], [0, 0]])
+    found(folders["one"], "exits", exits=[{"block": 1, "accuracy": 1.0, "ensemble_macs": 3}], settings={"step": 5})
+    for title, verb in (
+        ("Agreement with back-propagation's gradients", "agreement"),
+        ("Stopping after a block", "exits"),
+    ):
+        older, _ = sections(folders)[title].parts
+        assert "older than the end" in older.what and older.commands == (f"locallearn {verb} {folders['one']}",)
+
+
+def test_settings_that_differ_are_told(folders):
+    probed = {"accuracy": [50.0, 60.0], "deviation": [1.0, 2.0]}
+    found(folders["one"], "probe", settings={"test_images": 50, "seeds": [0]}, **probed)
+    found(folders["backprop"], "probe", settings={"test_images": 50, "seeds": [0]}, **probed)
+    note = sections(folders)["Linear separability of features"].parts[2]
+    assert note.text == ("Looked at with test images 50, seeds [0]. ± is the deviation over draws of training images.")
+    found(folders["backprop"], "probe", settings={"test_images": 360, "seeds": [0]}, **probed)
+    note = sections(folders)["Linear separability of features"].parts[2]
+    told = "dgl: test images 50, seeds [0]; backprop: test images 360, seeds [0]."
+    assert note.text.startswith(f"Looked at differently, so compare with care: {told}")
+
+
+def test_similarities_have_a_section_for_each_reference(folders, monkeypatch):
     for reference in ("backprop", "ref"):
-        found(folders["one"], f"similarity-with-{reference}", curve=[0.9, 0.5], mean=0.7, matrix=[[1]])
-    titles = [title for title in sections(folders) if "Similarity" in title]
-    assert titles == [f"Similarity of features to those of {name} (CKA)" for name in ("backprop", "ref")]
+        settings = {"reference": f"../{reference}"}
+        found(folders["one"], f"similarity-with-{reference}", curve=[0.9, 0.5], mean=0.7, settings=settings)
+    monkeypatch.chdir(folders["one"].parent)
+    # The same name, another folder: it is another reference.
+    found(folders["two"], "similarity-with-ref", curve=[0.1, 0.2], mean=0.15, settings={"reference": "../other/ref"})
+    shown = sections(folders)
+    titles = [title for title in shown if "Similarity" in title]
+    assert titles == [f"Similarity of features to those of {name} (CKA)" for name in ("backprop", "ref", "other/ref")]
+    assert [row.cells[-1] for row in shown[titles[1]].parts[1].rows] == ["0.7"]
+    assert shown[titles[0]].parts[-1].commands == (f"locallearn similarity backprop {folders['two']}",)
     found(folders["one"], "transfer-stl10", mapped_by="file", mapped_accuracy=31.0, raw_accuracy=9.0, images=8000)
     assert sections(folders)["Other data"].parts[0].rows[0].cells == ("dgl, seed 0", "stl10", "file", "31", "9", "8000")
 
@@ -79,10 +114,11 @@ def test_files_of_another_version_are_told_and_the_others_shown(folders):
     found(folders["backprop"], "agreement", mean=[], deviation=[])
     found(folders["one"], "similarity-with-backprop", curves=[0.5])
     shown = sections(folders)
-    _, table, damaged, lacking = shown["Linear separability of features"].parts
+    _, table, _, damaged, lacking = shown["Linear separability of features"].parts
     assert table.rows[0].cells[1] == "50" and damaged.commands == (f"locallearn probe {folders['one']}",)
     assert lacking.commands == (f"locallearn probe {folders['backprop']}",)
     first, _ = shown["Agreement with back-propagation's gradients"].parts
-    assert "agreement.json lacks" in first.what
-    (gap,) = shown["Similarity of features to those of backprop (CKA)"].parts
-    assert gap.commands == (f"locallearn similarity backprop {folders['one']}",)
+    assert "lack what is shown" in first.what
+    damaged, lacking = shown["Similarity of features to those of an unknown run (CKA)"].parts
+    assert damaged.commands == (f"locallearn similarity REFERENCE {folders['one']}",)
+    assert f"locallearn similarity REFERENCE {folders['two']}" in lacking.commands

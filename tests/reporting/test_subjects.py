@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from locallearn.analysis import opened, opened_all
+from locallearn.analysis import opened_all
 from locallearn.errors import InputError
-from locallearn.reporting.subjects import chapters, checked_runs, run_name
+from locallearn.reporting.subjects import chapters, checked_runs
 from reporting.made_runs import CLASSES, made_run
 
 
@@ -58,8 +58,13 @@ def test_folders_of_one_name_are_still_told_apart(tmp_path):
         for where, lr, epochs in (("a", 0.1, 2), ("b", 0.2, 3))
     ]
     (chapter,) = chapters(opened_all(folders))
-    assert [subject.label for subject in chapter.subjects] == [f"dgl, {folder}" for folder in folders]
-    assert run_name(opened(made_run(tmp_path / "many" / "seed3", "digits", [3.0]))) == "many/seed3"
+    assert [subject.label for subject in chapter.subjects] == ["dgl, a/run", "dgl, b/run"]
+
+
+def test_the_same_draw_again_is_no_further_seed(tmp_path):
+    again = made_run(tmp_path / "again", "digits", [3.0])
+    (chapter,) = chapters(opened_all([made_run(tmp_path / "once", "digits", [4.0]), again]))
+    assert [(subject.label, len(subject.runs)) for subject in chapter.subjects] == [("dgl, once", 1), ("dgl, again", 1)]
 
 
 def test_damaged_files_are_told_all_at_once(tmp_path):

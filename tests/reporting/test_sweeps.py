@@ -48,6 +48,8 @@ def folder(tmp_path, monkeypatch):
         "axis": "method.momentum",
         "fields": ["method.momentum"],
         "score": "test_accuracy",
+        "seeds": 1,
+        "set": {"training.epochs": 2},
         "trials": 4,
         "best": 1,
         "rows": rows,
@@ -60,6 +62,7 @@ def test_trials_are_told_with_what_is_published_and_where_they_are(folder):
     lead, chart, table = sweep_section(sweep_table(folder)).parts
     assert "3 of 4 trials have ended, 1 of them failed." in lead.text and f"--resume {folder}" in lead.text
     assert "93.25 %, method.momentum = 0.99, chosen by test images" in lead.text
+    assert "Each trial is 1 run with `training.epochs = 2`." in lead.text
     assert "Source: Su et al. (MAN), ECCV 2024, table 7." in lead.text
     rows = [dict(zip(table.columns, row.cells, strict=True)) for row in table.rows]
     assert [row["method.momentum"] for row in rows] == ["0.9", "0.99", "1"]
@@ -87,7 +90,7 @@ def test_a_sweep_whose_trials_all_failed_has_no_chart(folder):
 def test_sweeps_stand_beside_runs_or_alone(folder, tmp_path, capsys):
     assert main.main(["report", "momentum", "--out", "alone.html"]) == 0
     page = (tmp_path / "alone.html").read_text()
-    assert "1 sweep of 3 trials." in page and "Sweep: Momentum of MAN" in page and "Overview" not in page
+    assert "1 sweep of 4 trials." in page and "Sweep: Momentum of MAN" in page and "Overview" not in page
     words = ["report", "momentum/trial-0000", "momentum", "--out", "both.md", "--json"]
     assert main.main(words) == 0
     text = (tmp_path / "both.md").read_text()

@@ -38,13 +38,15 @@ def u_centered_gram(features: Tensor) -> Tensor:
         Statistics 2014.
 
     Departures:
-        The batch's mean is taken from the features first, which changes the result by nothing but rounding.
+        The batch's first sample and then its mean are taken from the features, which changes the result by nothing but
+        rounding; features that are the same for all samples vanish exactly.
     """
     flat = features.flatten(1)
     count = len(flat)
     gram = torch.zeros(count, count, dtype=torch.float64, device=_exact(flat.device))
     for part in flat.split(_COLUMNS, 1):
-        centered = part - part.mean(0)
+        centered = part - part[:1]
+        centered -= centered.mean(0)
         gram += (centered @ centered.T).to(gram.device)
     rows = gram.fill_diagonal_(0).sum(1) / (count - 2)
     gram += rows.sum() / (count - 1) - rows[:, None] - rows[None, :]

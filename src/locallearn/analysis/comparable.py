@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from locallearn.analysis.trained_run import TrainedRun, opened_all
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError, command, listed
 
 
 def opened_together(paths: Sequence[Path], *, finished: bool = True, checkpoints: bool = False) -> list[TrainedRun]:
@@ -32,7 +33,7 @@ def opened_together(paths: Sequence[Path], *, finished: bool = True, checkpoints
     problems += [
         f"{str(run.path)!r} is of {_data(run)}, and {str(first.path)!r} of {_data(first)}: give runs of one data set."
         for run in others
-        if _data(run) != _data(first)
+        if not _are_alike(run, first)
     ]
     if problems:
         raise InputError(listed(problems))
@@ -44,12 +45,25 @@ def _problems(run: TrainedRun, *, finished: bool, checkpoints: bool) -> list[str
     if run.spec.task != "classification":
         problems.append(f"{name!r} is a run of {run.spec.task}, and only runs of classification can be looked into so.")
     if finished and not run.is_finished:
-        problems.append(f"{name!r} has not ended: go on with it by locallearn train --resume {name}.")
+        go_on = command("train", "--resume", run.path)
+        problems.append(f"{name!r} has not ended, or has lost its network or summary: go on with it by {go_on}.")
     elif checkpoints and not run.steps:
         problems.append(f"{name!r} has no checkpoint, which alone has the auxiliary networks: train it again.")
     return problems
 
 
+def _are_alike(run: TrainedRun, other: TrainedRun) -> bool:
+    # The names of a folder's classes are known once a network has been saved.
+    named = run.classes == other.classes or not (run.is_finished and other.is_finished)
+    return named and _form(run) == _form(other)
+
+
+def _form(run: TrainedRun) -> tuple[Any, ...]:
+    return run.spec.name, len(run.spec.classes), run.spec.shape
+
+
 def _data(run: TrainedRun) -> str:
     height, width = run.spec.shape[1:]
-    return f"{run.spec.name} with {len(run.spec.classes)} classes at {height}x{width}"
+    return (
+        f"{run.spec.name} with {len(run.spec.classes)} classes ({', '.join(run.classes[:3])}, ...) at {height}x{width}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -47,6 +47,18 @@ class EarlyExit:
     ensemble_accuracy: float | None = None
     logits_ensemble_accuracy: float | None = None
     ensemble_macs: int | None = None
+
+
+def in_ensemble(exits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One head for each block that has any: of several the one that is in the ensemble.
+
+    Args:
+        exits: Fields of `EarlyExit`.
+
+    Returns:
+        Those that have costs of an ensemble.
+    """
+    return [place for place in exits if place["ensemble_macs"]]
 
 
 def early_exits(model: LocalModel, batches: Iterable[tuple[Tensor, Tensor]]) -> list[EarlyExit]:

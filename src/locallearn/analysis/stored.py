@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +25,7 @@ def store(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Map
 
     Args:
         run: What was looked into.
-        name: The analysis; of a comparison with another run `NAME-with-RUN`.
+        name: The analysis; of a comparison with another run see `comparison`.
         found: Plain data without NaN.
         settings: What was asked for, such as numbers of images and seeds.
 
@@ -34,6 +37,40 @@ def store(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Map
     record = {"analysis": name, "run": run.name, "settings": dict(settings), "versions": versions(), **found}
     atomic_file.write(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     return path
+
+
+def comparison(kind: str, run: TrainedRun, reference: TrainedRun) -> tuple[str, str]:
+    """How what was found beside another run is kept.
+
+    Args:
+        kind: The analysis.
+        run: What was looked into.
+        reference: The other run.
+
+    Returns:
+        The name for `store`, `KIND-with-FOLDER`, with a number behind if another reference of that name has taken it;
+        and the reference's path from the run's folder, for `settings["reference"]`.
+    """
+    own = reference.path.resolve()
+    path = os.path.relpath(own, run.path.resolve())
+    plain = f"{kind}-with-{replace(reference, around=0).name.replace('/', '-')}"
+    taken = stored(run)
+    names = itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2)))
+    return next(n for n in names if n not in taken or reference_of(run, taken[n]) == own), path
+
+
+def reference_of(run: TrainedRun, record: Mapping[str, Any]) -> Path | None:
+    """Which run a comparison is with.
+
+    Args:
+        run: What was looked into.
+        record: Of `stored`.
+
+    Returns:
+        The reference's resolved folder; None if the record does not say.
+    """
+    told = record.get("settings", {}).get("reference")
+    return None if told is None else (run.path / told).resolve()
 
 
 def stored(run: TrainedRun) -> dict[str, dict[str, Any]]:
@@ -56,6 +93,6 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         record = None
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not isinstance(record.get("settings", {}), dict):
         raise InputError(f"{path} was not written by an analysis, or is damaged: delete it and look again.")
     return record

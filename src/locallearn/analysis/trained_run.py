@@ -19,7 +19,7 @@ from locallearn.datasets.image_set import ImageSet, Splits, chosen
 from locallearn.datasets.registry import find_spec
 from locallearn.datasets.samples import Samples
 from locallearn.datasets.spec import DatasetSpec
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError, command, listed
 from locallearn.local_model import LocalModel
 from locallearn.recipes import Recipe, load
 from locallearn.recipes.recipe import ExecutionSection
@@ -27,7 +27,7 @@ from locallearn.recipes.stored import METRICS, NETWORK, RECIPE, SUMMARY, TIMINGS
 from locallearn.training import checkpoint
 from locallearn.training.assembly import build_model, without_weights
 from locallearn.training.metrics_log import JsonLines
-from locallearn.training.network_file import load_network, stored_classes
+from locallearn.training.network_file import load_network, refuse_not_finite, stored_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,31 +46,38 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """What to call it beside other runs; a seed's run by the folder that holds all seeds, too."""
+        """What to call it beside other runs, as `dgl` or, of a seed, by the folder around it, too: `dgl/seed0`."""
         path = self.path.resolve()
         several = (path.parent / RECIPE).is_file()
-        return "-".join(part for part in path.parts[-1 - several - self.around :] if part != path.anchor)
+        return "/".join(part for part in path.parts[-1 - several - self.around :] if part != path.anchor)
 
     @property
     def is_finished(self) -> bool:
-        """Whether training has ended and left a network."""
-        return (self.path / NETWORK).is_file()
+        """Whether training has ended and left a network and a summary."""
+        return (self.path / NETWORK).is_file() and (self.path / SUMMARY).is_file()
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """A record for each epoch so far."""
-        return JsonLines(self.path / METRICS).records()
+        """A record for each epoch so far; InputError if the log is damaged."""
+        return _with_keys(JsonLines(self.path / METRICS).records(), self.path / METRICS, ("epoch", "step", "blocks"))
 
     @cached_property
     def timings(self) -> list[dict[str, Any]]:
-        """Seconds of each epoch so far."""
-        return JsonLines(self.path / TIMINGS).records()
+        """Seconds of each epoch so far; InputError if the log is damaged."""
+        keys = ("epoch", "training_seconds", "batches")
+        return _with_keys(JsonLines(self.path / TIMINGS).records(), self.path / TIMINGS, keys)
 
     @cached_property
     def summary(self) -> dict[str, Any] | None:
-        """What a finished run came to; None before."""
+        """What a finished run came to; None before; InputError if the file is damaged."""
         path = self.path / SUMMARY
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            found = [json.loads(path.read_text(encoding="utf-8"))]
+        except ValueError as error:
+            raise InputError(f"{path} cannot be read ({error}): restore it, or leave the run out.") from None
+        return _with_keys(found, path, ("seed", "epochs", "steps"))[0]
 
     @cached_property
     def steps(self) -> tuple[int, ...]:
@@ -83,6 +90,11 @@ class TrainedRun:
         section = self.recipe.dataset
         spec = find_spec(section.name).with_outputs(section.num_classes)
         return augmented(spec, section.augmentation.over(spec.augmentation))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the network tells apart, as they were saved with it; before that its data set's."""
+        return (stored_classes(self.path / NETWORK) if self.is_finished else ()) or self.spec.classes
 
     def model(self, device: torch.device, *, step: int | None = None, heads: bool = False) -> LocalModel:
         """The network with its blocks and objectives, in evaluation mode.
@@ -110,10 +122,8 @@ class TrainedRun:
                     module.load_state_dict(checkpoint.load_part(folder, part))
                 except RuntimeError as error:
                     raise InputError(f"The checkpoint {folder} holds another network or method: {error}") from None
-        wrong = [name for name, values in model.network.state_dict().items() if not values.isfinite().all()]
-        if wrong:
-            where = "The network" if step is None else f"The network of step {step}"
-            raise InputError(f"{where} of {str(self.path)!r} holds NaN or infinity, in {wrong[0]} first: leave it out.")
+        where = "The network" if step is None else f"The network of step {step}"
+        refuse_not_finite(model.network, f"{where} of {str(self.path)!r}")
         return model.eval()
 
     def splits(self, data: Path | None = None) -> Splits:
@@ -170,17 +180,15 @@ class TrainedRun:
     def _checkpoint(self, step: int | None) -> Path:
         folder = self.path / "checkpoints"
         if step is None:
-            found = checkpoint.latest(folder)
-            if found is None:
+            found = checkpoint.names(folder)[-1:]
+            if not found:
                 raise InputError(f"There is no checkpoint in {folder}: let the run train for an epoch at least.")
-            return found
+            return _sound(found[0])
         found = next((path for path in reversed(checkpoint.names(folder)) if _step(path) == step), None)
         if found is None:
             known = ", ".join(map(str, self.steps)) or "none"
             raise InputError(f"{str(self.path)!r} has no checkpoint of step {step}; there are: {known}.")
-        if problems := checkpoint.damage(found):
-            raise InputError(f"The checkpoint {found} is damaged: {' '.join(problems)}")
-        return found
+        return _sound(found)
 
 
 def opened(path: Path) -> TrainedRun:
@@ -211,7 +219,7 @@ def opened_all(paths: Sequence[Path]) -> list[TrainedRun]:
         The runs in that order.
 
     Raises:
-        InputError: A folder holds no run, or is named twice.
+        InputError: A folder holds no run or none yet, or is named twice.
     """
     found: list[TrainedRun] = []
     problems = [
@@ -226,11 +234,24 @@ def opened_all(paths: Sequence[Path]) -> list[TrainedRun]:
         if recipe.seeds == 1:
             found.append(TrainedRun(path, recipe))
         else:
-            found += [TrainedRun(each.parent, load(each)) for each in sorted(path.glob(f"seed*/{RECIPE}"))]
+            own = [TrainedRun(each.parent, load(each)) for each in path.glob(f"seed*/{RECIPE}")]
+            if not own:
+                raise InputError(f"{str(path)!r} is of {recipe.seeds} seeds, and none has begun: let it train first.")
+            found += sorted(own, key=lambda run: (run.recipe.seed, run.path.name))
     names = [run.path.resolve() for run in found]
     if twice := [str(name) for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InputError(f"Runs are named twice: {', '.join(twice)}.")
     return _told_apart(found)
+
+
+def _with_keys(records: list[Any], path: Path, keys: Sequence[str]) -> list[dict[str, Any]]:
+    for line, record in enumerate(records, 1):
+        missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+        if missing:
+            raise InputError(
+                f"Line {line} of {path} has no {' and no '.join(missing)}: restore the file, or leave the run out."
+            )
+    return records
 
 
 def _told_apart(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
@@ -238,6 +259,13 @@ def _told_apart(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
     while alike := {name for name, count in Counter(run.name for run in found).items() if count > 1}:
         found = [replace(run, around=run.around + 1) if run.name in alike else run for run in found]
     return found
+
+
+def _sound(path: Path) -> Path:
+    if problems := checkpoint.damage(path):
+        remedy = command("train", "--resume", path.parent.parent, "--fall-back")
+        raise InputError(f"The checkpoint {path} is damaged; {remedy} sets it aside. {listed(problems)}")
+    return path
 
 
 def _step(path: Path) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
 from locallearn.cli.looking import LookingInBatches, RunFolders, bar, kept, seen
-from locallearn.cli.pictures import drawn
+from locallearn.cli.pictures import draw_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 
@@ -67,14 +67,17 @@ def run(argv: Sequence[str]) -> int:
     device = options.checked()
     if options.images is not None and options.images < options.batch_size:
         raise InputError(
-            f"--images {options.images} make no batch of {options.batch_size}: give a smaller --batch-size."
+            f"{options.images} images make no batch of {options.batch_size}: give more by --images, or a smaller "
+            "--batch-size."
         )
     runs = opened_together(options.runs, finished=False, checkpoints=True)
     found = {each: _found(each, options, device) for each in runs}
     print_rows([row for each, agreement in found.items() for row in _rows(each.name, agreement)])
+    print()
+    print_rows([row for each, agreement in found.items() for row in _means(each.name, agreement)])
     named = {each.name: agreement for each, agreement in found.items()}
-    drawn(options.plot, lambda: _over_blocks(named))
-    drawn(options.plot_steps, lambda: _over_training(named))
+    draw_picture(options.plot, lambda: _over_blocks(named))
+    draw_picture(options.plot_steps, lambda: _over_training(named))
     if options.json:
         print(json.dumps({"runs": named}))
     return 0
@@ -93,8 +96,9 @@ def _found(run: TrainedRun, options: Agreement, device: torch.device) -> dict[st
             found = agreement_over_training(run, lambda: islice(seen(batches, piece), count), device)
     for each in found["missing"]:
         print(f"locallearn: step {each['step']} of {run.name} is left out: {each['why']}", file=sys.stderr)
-    kept(run, "agreement", found, settings=common | {"batches": count, "images": count * options.batch_size})
-    return found
+    settings = common | {"batches": count, "images": count * options.batch_size}
+    kept(run, "agreement", found, settings=settings)
+    return settings | found
 
 
 def _rows(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -103,6 +107,11 @@ def _rows(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
         for step, means, deviations in zip(found["steps"], found["mean"], found["deviation"], strict=True)
         for block, (mean, deviation) in enumerate(zip(means, deviations, strict=True), 1)
     ]
+
+
+def _means(name: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    means = zip(found["steps"], found["inner_mean"], strict=True)
+    return [{"run": name, "step": step, "mean of all blocks but the last": mean} for step, mean in means]
 
 
 def _over_blocks(found: Mapping[str, Mapping[str, Any]]) -> Figure:

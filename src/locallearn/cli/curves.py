@@ -13,7 +13,7 @@ import tyro
 
 from locallearn.cli.flags import Json, parsed
 from locallearn.cli.looking import RunFolders, bar, kept
-from locallearn.cli.pictures import Overwrite, check_picture, drawn
+from locallearn.cli.pictures import Overwrite, check_picture, draw_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 from locallearn.plotting.chart import flops_scale
@@ -63,8 +63,8 @@ def run(argv: Sequence[str]) -> int:
     found = _read(options)
     size, unit = flops_scale(max((curves.flops[-1] for curves in found.values() if curves.flops), default=0))
     print_rows([_row(name, curves, size, unit) for name, curves in found.items()])
-    drawn(options.plot, lambda: curves_figure(found))
-    drawn(options.heads, lambda: heads_figure(found))
+    draw_picture(options.plot, lambda: curves_figure(found))
+    draw_picture(options.heads, lambda: heads_figure(found))
     if options.json:
         print(json.dumps({"runs": {name: dataclasses.asdict(curves) for name, curves in found.items()}}))
     return 0
@@ -98,7 +98,7 @@ def _row(name: str, curves: Curves, size: float, unit: str) -> dict[str, Any]:
         "seconds": None if seconds is None else f"{seconds:,.0f}",
         "loss": curves.loss[-1],
         "test error": f"{known[-1]:.2f} %" if known else None,
-        "heads' accuracy (%)": _heads(curves),
+        "heads in training (%)": _heads(curves),
     }
 
 
@@ -123,7 +123,7 @@ def curves_figure(found: Mapping[str, Curves]) -> Figure:
     kinds = (("loss", "loss of the last window", True), ("test_error", "test error (%)", False))
     known: list[Axis] = [axis for axis in axes if _ends(found, axis)]
     panels = [[_panel(found, axis, *kind) for axis in known] for kind in kinds]
-    return panels_over_steps(panels, title="Training curves")
+    return panels_over_steps(panels, title="Training curves (dotted: where the shortest run ends)")
 
 
 def _panel(found: Mapping[str, Curves], axis: Axis, kind: str, value: str, log: bool) -> Panel:

@@ -16,7 +16,7 @@ from locallearn.cli.flags import Json, parsed
 from locallearn.cli.tables import print_rows
 from locallearn.datasets.registry import find_spec
 from locallearn.datasets.sources import is_streamed
-from locallearn.errors import InputError, listed
+from locallearn.errors import InputError, command, listed
 from locallearn.recipes import Recipe
 from locallearn.recipes.choices import checked_device
 from locallearn.recipes.stored import NETWORK
@@ -177,8 +177,10 @@ def _run_on(options: Evaluate, on: str, recipe: Recipe) -> int:
         network, classes = trained_network(options.run, recipe)
         common: dict[str, Any] = {"class_map": class_map, "batch_size": size, "device": device}
         result = transferred(network.to(device), classes, recipe, on, options.data, **common)
-    kept(opened(options.run), f"transfer-{on}", result, settings={"batch_size": size, "class_map": class_map})
+    name = f"transfer-{on}" if class_map is None else f"transfer-{on}-mapped"
+    kept(opened(options.run), name, result, settings={"batch_size": size, "class_map": class_map})
     print_rows(readings(result))
+    print(f"\nimages of {on} brought to the network's size and channels: {result['resizing']}")
     if options.json:
         print(json.dumps(result | {"run": str(options.run)}))
     return 0
@@ -202,10 +204,12 @@ def finished_recipe(run: Path) -> Recipe:
             f"{str(run)!r} holds {recipe.seeds} runs: give one of them, such as {run / f'seed{recipe.seed}'}."
         )
     if not (run / NETWORK).is_file():
-        raise InputError(
-            f"The run in {str(run)!r} has no network yet: go on with it by locallearn train --resume {run}."
-        )
+        raise InputError(f"The run in {str(run)!r} has no network yet: go on with it by {_go_on(run)}.")
     return recipe
+
+
+def _go_on(run: Path) -> str:
+    return command("train", "--resume", run)
 
 
 def trained_network(run: Path, recipe: Recipe) -> tuple[nn.Module, tuple[str, ...]]:
@@ -223,10 +227,13 @@ def trained_network(run: Path, recipe: Recipe) -> tuple[nn.Module, tuple[str, ..
     """
     from locallearn.networks import build
     from locallearn.networks.weightless import weightless
-    from locallearn.training.network_file import load_network, stored_classes
+    from locallearn.training.network_file import load_network, refuse_not_finite, stored_classes
 
     classes = stored_classes(run / NETWORK)
+    if not classes:
+        raise InputError(f"{run / NETWORK} names no classes, so something else wrote it: {_go_on(run)} restores it.")
     name, options = recipe.network.name, recipe.network.options
     network = build(name, len(classes), **weightless(name, options))
     load_network(network, run / NETWORK)
+    refuse_not_finite(network, f"The network of {str(run)!r}")
     return network.eval(), classes

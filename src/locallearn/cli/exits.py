@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
 from locallearn.cli.looking import LookingInBatches, RunFolders, bar, kept, seen
-from locallearn.cli.pictures import drawn
+from locallearn.cli.pictures import draw_picture
 from locallearn.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from locallearn.analysis import TrainedRun
-    from locallearn.analysis.early_exits import EarlyExit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +48,14 @@ def run(argv: Sequence[str]) -> int:
     device = options.checked()
     runs = opened_together(options.runs, checkpoints=True)
     found = {each.name: _found(each, options, device) for each in runs}
-    print_rows([_row(name, place) for name, exits in found.items() for place in exits])
-    drawn(options.plot, lambda: _chart(found))
+    print_rows([_row(name, place) for name, each in found.items() for place in each["exits"]])
+    draw_picture(options.plot, lambda: _chart(found))
     if options.json:
-        told = {name: {"exits": [asdict(place) for place in exits]} for name, exits in found.items()}
-        print(json.dumps({"runs": told}))
+        print(json.dumps({"runs": found}))
     return 0
 
 
-def _found(run: TrainedRun, options: Exits, device: torch.device) -> list[EarlyExit]:
+def _found(run: TrainedRun, options: Exits, device: torch.device) -> dict[str, Any]:
     from locallearn.analysis.early_exits import early_exits
     from locallearn.training.out_of_memory import SMALLER_BATCHES, memory_explained
 
@@ -67,35 +65,33 @@ def _found(run: TrainedRun, options: Exits, device: torch.device) -> list[EarlyE
         batches = run.batches(run.splits(options.data).test, device, count=options.images, **common)
         model = run.model(device, heads=True)
         with bar(f"{run.name}: early exits", len(batches)) as piece:
-            exits = early_exits(model, seen(batches, piece))
+            found = {"exits": [asdict(place) for place in early_exits(model, seen(batches, piece))]}
     settings = {"images": batches.count, "seed": options.seed, "step": run.steps[-1]}
-    kept(run, "exits", {"exits": [asdict(place) for place in exits]}, settings=settings)
-    return exits
+    kept(run, "exits", found, settings=settings)
+    return settings | found
 
 
-def _row(name: str, place: EarlyExit) -> dict[str, Any]:
+def _row(name: str, place: Mapping[str, Any]) -> dict[str, Any]:
+    millions = {key: None if place[key] is None else place[key] / 1e6 for key in ("macs", "ensemble_macs")}
     return {
         "run": name,
-        "block": place.block,
-        "window": place.role,
-        "accuracy": place.accuracy,
-        "MMACs": None if place.macs is None else place.macs / 1e6,
-        "ensemble": place.ensemble_accuracy,
-        "of logits": place.logits_ensemble_accuracy,
-        "ensemble's MMACs": None if place.ensemble_macs is None else place.ensemble_macs / 1e6,
+        "block": place["block"],
+        "window": place["role"],
+        "accuracy": place["accuracy"],
+        "MMACs": millions["macs"],
+        "ensemble": place["ensemble_accuracy"],
+        "of logits": place["logits_ensemble_accuracy"],
+        "ensemble's MMACs": millions["ensemble_macs"],
     }
 
 
-def _chart(found: Mapping[str, Sequence[EarlyExit]]) -> Figure:
+def _chart(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    from locallearn.analysis.early_exits import in_ensemble
     from locallearn.plotting.over_steps import over_steps
 
-    curves = {}
-    for name, exits in found.items():
-        # Of several heads at a block the one that is in the ensemble.
-        pairs = [(place.macs / 1e6, place.accuracy) for place in exits if place.macs and place.ensemble_macs]
-        curves[name] = [x for x, _ in pairs], [y for _, y in pairs]
+    places = {name: in_ensemble(each["exits"]) for name, each in found.items()}
     return over_steps(
-        curves,
+        {name: ([p["macs"] / 1e6 for p in each], [p["accuracy"] for p in each]) for name, each in places.items()},
         title="Stopping after a block",
         x="multiply-accumulates per image, with the head (millions)",
         value="test accuracy (%)",

@@ -6,13 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
 from locallearn.cli.looking import Looking, RunFolders, bar, kept
-from locallearn.cli.pictures import drawn
+from locallearn.cli.pictures import draw_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError, listed
 
@@ -41,7 +39,7 @@ class Features(Looking):
     """
 
     runs: RunFolders
-    plot: Annotated[Path | None, tyro.conf.arg(aliases=("--out",))] = Path("features.png")
+    plot: Path | None = Path("features.png")
     images_at: tuple[int, ...] = ()
     channels: int = 8
     channel_numbers: tuple[int, ...] = ()
@@ -94,7 +92,7 @@ def run(argv: Sequence[str]) -> int:
             kept(each, "features", {"blocks": _told(found[each.name])}, settings=settings)
             piece()
     print_rows([{"run": name} | row for name, maps in found.items() for row in _rows(maps)])
-    drawn(options.plot, lambda: features_figure(found, shown, by_number=bool(options.channel_numbers)))
+    draw_picture(options.plot, lambda: features_figure(found, shown, by_number=bool(options.channel_numbers)))
     if options.json:
         told = {name: {"blocks": _told(maps)} for name, maps in found.items()}
         print(json.dumps({"images_at": list(shown.places), "runs": told}))
@@ -171,5 +169,6 @@ def features_figure(found: dict[str, list[BlockMaps]], shown: Shown, *, by_numbe
         for index, (place, name) in enumerate(zip(shown.places, shown.names, strict=True))
     ]
     rule = "as asked for" if by_number else "of largest variance over the images shown, largest first"
-    caption = f"Outputs of blocks. Channels {rule}; #: number of the channel. Every map is brought to its own range."
+    what = "Outputs of blocks, of the last one before its pool and classifier"
+    caption = f"{what}. Channels {rule}; #: number of the channel. Every map is brought to its own range."
     return image_grid(bands, title="Feature maps", caption=caption)

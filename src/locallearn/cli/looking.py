@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from locallearn.datasets.batching import AnyBatches
 
 
+MOST = 2**32 - 1000
+"""What a seed may be: as large as generators take it, with room for those of several draws."""
 RunFolders = tyro.conf.Positional[
     Annotated[tuple[Path, ...], tyro.conf.arg(help="Folders of runs.", metavar="RUN [RUN ...]")]
 ]
@@ -64,9 +66,11 @@ class Looking:
 
         problems = [
             f"--{name.replace('_', '-')} must be at least {low}, not {number}."
-            for name, low in {"images": 1, **least}.items()
+            for name, low in {"images": 1, "seed": 0, **least}.items()
             if (number := getattr(self, name)) is not None and number < low
         ]
+        if self.seed > MOST:
+            problems.append(f"--seed must be at most {MOST}, not {self.seed}.")
         if problems:
             raise InputError(listed(problems))
         for flag, path in self.pictures().items():
@@ -102,9 +106,13 @@ def kept(run: TrainedRun, name: str, found: Mapping[str, Any], *, settings: Mapp
         found: Plain data without NaN.
         settings: What was asked for.
     """
-    from locallearn.analysis.stored import store
+    from locallearn.analysis.stored import store, stored
 
     try:
+        older = stored(run).get(name, {}).get("settings", dict(settings))
+        told = ", ".join(f"{key} {value}" for key, value in older.items() if settings.get(key) != value)
+        if told:
+            print(f"locallearn: this replaces what {name} had found of {run.name} with {told}", file=sys.stderr)
         store(run, name, found, settings=settings)
     except OSError as error:
         print(f"locallearn: what was found is not kept beside the run: {error}", file=sys.stderr)

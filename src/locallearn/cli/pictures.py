@@ -40,7 +40,7 @@ def check_picture(flag: str, path: Path | None, *, overwrite: bool) -> None:
         raise InputError(f"{str(path)!r} exists: choose another {flag}, or add --overwrite.")
 
 
-def drawn(path: Path | None, draw: Callable[[], Figure]) -> None:
+def draw_picture(path: Path | None, draw: Callable[[], Figure]) -> None:
     """Draw a chart, if one is wanted, and say where it is.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import parsed
 from locallearn.cli.looking import LookingInBatches, RunFolders, bar, kept, seen
-from locallearn.cli.pictures import drawn
+from locallearn.cli.pictures import draw_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 
@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
     with memory_explained(activity, remedy=SMALLER_BATCHES, device=device):
         found = {each.name: _probed(each, options, device) for each in runs}
     print_rows(_rows(found))
-    drawn(options.plot, lambda: _figure(found))
+    draw_picture(options.plot, lambda: _figure(found))
     if options.json:
         print(json.dumps({"runs": found}))
     return 0

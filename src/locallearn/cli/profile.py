@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from locallearn.cli.flags import Json, parsed
 from locallearn.cli.looking import RunFolders, bar, kept
-from locallearn.cli.pictures import Overwrite, check_picture, drawn
+from locallearn.cli.pictures import Overwrite, check_picture, draw_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 from locallearn.recipes.choices import checked_device
@@ -72,8 +72,8 @@ def run(argv: Sequence[str]) -> int:
             settings = {"device": str(device), "repeats": options.repeats}
             kept(each, "profile", _told(memory[each.name], seconds[each.name]), settings=settings)
     print_rows([_row(name, memory[name], seconds[name]) for name in memory])
-    drawn(options.plot, lambda: memory_figure(memory))
-    drawn(options.times, lambda: times_figure(seconds))
+    draw_picture(options.plot, lambda: memory_figure(memory))
+    draw_picture(options.times, lambda: times_figure(seconds))
     if options.json:
         print(json.dumps({"runs": {name: _told(memory[name], seconds[name]) for name in memory}}))
     return 0

@@ -111,6 +111,9 @@ def _check(options: ReportOptions) -> None:
             problems.append(f"{str(path)!r} exists: choose another --out, or add --overwrite.")
     if page.is_dir():
         problems.append(f"{str(page)!r} is a folder: choose another --out.")
+    resolved = [path.resolve() for path in options.runs]
+    if twice := [str(path) for path in dict.fromkeys(resolved) if resolved.count(path) > 1]:
+        problems.append(f"Folders are named twice: {', '.join(twice)}.")
     if not options.runs:
         problems.append("Give the folder of at least one run.")
     if problems:

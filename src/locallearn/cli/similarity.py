@@ -13,7 +13,7 @@ import tyro
 
 from locallearn.cli.flags import parsed
 from locallearn.cli.looking import LookingInBatches, bar, kept, seen
-from locallearn.cli.pictures import drawn
+from locallearn.cli.pictures import draw_picture
 from locallearn.cli.tables import print_rows
 from locallearn.errors import InputError
 
@@ -83,6 +83,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _compared(reference: TrainedRun, run: TrainedRun, options: Similarity, device: torch.device) -> dict[str, Any]:
     from locallearn.analysis.cka import similarity
+    from locallearn.analysis.stored import comparison
 
     splits = reference.splits(options.data)
     choice: dict[str, Any] = {"count": options.images, "seed": options.seed, "batch_size": options.batch_size}
@@ -90,9 +91,10 @@ def _compared(reference: TrainedRun, run: TrainedRun, options: Similarity, devic
     with bar(f"similarity of {run.name} with {reference.name}", sum(map(len, passes))) as piece:
         batches = chain.from_iterable(seen(each, piece) for each in passes)
         found = similarity(reference.model(device), run.model(device), batches).as_dict()
-    settings = {"reference": str(reference.path), "images": passes[0].count, "passes": options.passes}
+    name, path = comparison("similarity", run, reference)
+    settings = {"reference": path, "images": passes[0].count, "passes": options.passes}
     settings |= {"batch_size": options.batch_size, "seed": options.seed}
-    kept(run, f"similarity-with-{reference.name}", found, settings=settings)
+    kept(run, name, found, settings=settings)
     return settings | found
 
 
@@ -121,6 +123,8 @@ def _draw(found: dict[str, dict[str, Any]], reference: str, options: Similarity)
 
     title = f"Similarity with {reference}"
     curves = {name: each["curve"] for name, each in found.items()}
-    drawn(options.plot, lambda: over_depth(curves, title=title, value="linear CKA, unbiased"))
+    draw_picture(options.plot, lambda: over_depth(curves, title=title, value="linear CKA, unbiased"))
     matrices = {name: each["matrix"] for name, each in found.items()}
-    drawn(options.heatmap, lambda: heatmap(matrices, title=title, columns=reference, value="linear CKA, unbiased"))
+    draw_picture(
+        options.heatmap, lambda: heatmap(matrices, title=title, columns=reference, value="linear CKA, unbiased")
+    )

@@ -154,6 +154,9 @@ def _told(message: str) -> None:
 
 def _tell_best(table: SweepTable) -> None:
     best = next(row for row in table.rows if row["trial"] == table.best)
+    if len(table.rows) > 1 and len({row.get("score") for row in table.rows}) == 1:
+        print(f"all trials came to the same {table.score.replace('_', ' ')}: {best['score']:.2f} %")
+        return
     by = table.score.replace("_", " ")
     fair = " (chosen by test images: no fair result)" if table.score.startswith("test_") else ""
     print(f"best {by}: {best['score']:.2f} %, {best['name']}{fair}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ def over_depth(
     *,
     title: str,
     value: str,
-    spreads: Mapping[str, Sequence[float]] | None = None,
+    spreads: Mapping[str, Sequence[float | None]] | None = None,
 ) -> Figure:
     """Draw what was measured at every block.
 
@@ -24,7 +25,7 @@ def over_depth(
         curves: For each line's name a value for each block; None where there is none.
         title: Heading.
         value: What the values are, with their unit.
-        spreads: Half the length of error bars, where there are several seeds.
+        spreads: Half the length of error bars; None where a block has none.
 
     Returns:
         The figure; draw it inside of `styled`.
@@ -35,7 +36,9 @@ def over_depth(
     for place, (name, values) in enumerate(curves.items()):
         blocks = [index for index, each in enumerate(values, 1) if each is not None]
         heights = [each for each in values if each is not None]
-        spread = [spreads[name][index - 1] for index in blocks] if spreads and name in spreads else None
+        spread = None
+        if spreads and name in spreads:
+            spread = [math.nan if (half := spreads[name][index - 1]) is None else half for index in blocks]
         axes.errorbar(blocks, heights, yerr=spread, label=name, linewidth=1.6, capsize=2, **look(place))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend_below(figure)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from locallearn.analysis import TrainedRun
 from locallearn.analysis.curves import series
 from locallearn.plotting.bars import bars
 from locallearn.plotting.over_depth import over_depth
@@ -116,10 +116,9 @@ def head_accuracy(chapter: Chapter) -> Chart | None:
     curves: dict[str, list[float | None]] = {}
     sources: list[Source] = []
     for subject in chapter.subjects:
-        run = subject.runs[0]
-        if found := _heads(subject, run):
+        if found := _heads(subject):
             curves |= found
-            sources.append(Source(str(run.path), METRICS, f"line {len(run.metrics)}, blocks"))
+            sources += [Source(str(r.path), METRICS, f"line {len(r.metrics)}, blocks") for r in subject.runs]
     if not curves:
         return None
     value = "accuracy in training (%)"
@@ -128,15 +127,19 @@ def head_accuracy(chapter: Chapter) -> Chart | None:
     return Chart("Accuracy of every block's head", alt, draw, tuple(sources))
 
 
-def _heads(subject: Subject, run: TrainedRun) -> dict[str, list[float | None]]:
-    windows = series(run).windows
+def _heads(subject: Subject) -> dict[str, list[float | None]]:
+    """Means over the seeds, a line for each role that windows have."""
+    windows = [window for run in subject.runs for window in series(run).windows]
     roles = list(dict.fromkeys(window.role for window in windows))
     found: dict[str, list[float | None]] = {}
     for role in roles:
-        own = {w.blocks[1]: w.accuracy[-1] for w in windows if w.role == role and w.accuracy[-1] is not None}
+        own: dict[int, list[float]] = {}
+        for window in windows:
+            if window.role == role and (accuracy := window.accuracy[-1]) is not None:
+                own.setdefault(window.blocks[1], []).append(accuracy)
         if own:
             label = subject.label if len(roles) == 1 else f"{subject.label}: {role}"
-            found[label] = [own.get(block) for block in range(1, max(own) + 1)]
+            found[label] = [fmean(own[block]) if block in own else None for block in range(1, max(own) + 1)]
     return found
 
 

@@ -12,7 +12,7 @@ from locallearn.plotting.chart import flops_scale
 from locallearn.recipes.stored import METRICS, TIMINGS
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
 from locallearn.reporting.readings import Mean, headed, in_words, last_within, mean, quantity
-from locallearn.reporting.subjects import Chapter, Subject, is_finished
+from locallearn.reporting.subjects import Chapter, Subject
 
 NAMES: Mapping[Axis, str] = {"epochs": "equal epochs", "flops": "equal FLOPs", "seconds": "equal time"}
 RULE = (
@@ -60,7 +60,8 @@ def budgets(chapter: Chapter, flops: Mapping[TrainedRun, int | None]) -> list[Bu
         costs: dict[TrainedRun, Sequence[float | None]] = {r: getattr(each, axis) or () for r, each in courses.items()}
         totals = {run: cost[-1] for run, cost in costs.items() if cost and cost[-1] is not None}
         if len(totals) == len(costs):
-            limit = min(total for run, total in totals.items() if is_finished(run) or not any(map(is_finished, totals)))
+            ended = [total for run, total in totals.items() if run.is_finished]
+            limit = min(ended or totals.values())
             each = tuple(_within(subject, costs, limit, chapter.score) for subject in chapter.subjects)
             found.append(Budget(axis, limit, each))
     return found
@@ -105,7 +106,10 @@ def _row(subject: Subject, index: int, found: Sequence[Budget]) -> Row:
         value, epochs = budget.found[index]
         cells.append(MISSING if value.value is None else f"{value} ({', '.join(map(str, epochs))})")
         sources += value.sources
-        sources += [Source(str(run.path), *place) for run in subject.runs for place in priced.get(budget.axis, ())]
+        places = priced.get(budget.axis, ())
+        sources += [
+            Source(str(r.path), *place) for r in subject.runs for place in places if (r.path / place[0]).exists()
+        ]
     return Row((subject.label, *cells), tuple(dict.fromkeys(sources)))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from locallearn.analysis import TrainedRun
-from locallearn.analysis.stored import FOLDER, stored
+from locallearn.analysis.early_exits import in_ensemble
+from locallearn.analysis.stored import FOLDER, reference_of, stored
+from locallearn.errors import command
 from locallearn.plotting.over_depth import over_depth
 from locallearn.reporting.document import MISSING, Chart, Gap, Note, Part, Row, Section, Source, Table
 from locallearn.reporting.subjects import Chapter, Subject
@@ -18,7 +22,12 @@ from locallearn.reporting.subjects import Chapter, Subject
 Record = Mapping[str, Any]
 Values = Sequence[float | None]
 Found = Mapping[TrainedRun, Mapping[str, Record]]
+Looked = Mapping[TrainedRun, tuple[str, Record]]
+"""For each run that was looked into the name of the file and what it holds."""
 TRANSFER, SIMILARITY = "transfer-", "similarity-with-"
+QUARTERS = ("first block", "a quarter in", "half-way", "three quarters in", "last block")
+UNTOLD = ("reference", "step", "steps")
+"""Settings that say of which run or step something is, not how it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +35,22 @@ class Kind:
     """An analysis that leaves a value for every block.
 
     Args:
-        name: Of its file.
+        verb: What makes it.
         title: Of its section.
         read: Takes the values, one for each block, and their deviations, if any, out of the file.
-        value: What the values are, with their unit.
-        verb: What makes the file: the verb, and what stands before the run.
         key: Which part of the file is shown.
+        value: What the values are, with their unit.
+        spread: What the deviations of one run are over; nothing if there are none.
+        ends: Blocks at the end that the mean leaves out.
     """
 
-    name: str
+    verb: str
     title: str
     read: Callable[[Record], tuple[Values, Values]]
-    value: str
-    verb: str
     key: str
+    value: str
+    spread: str = ""
+    ends: int = 0
 
 
 def _of_probe(record: Record) -> tuple[Values, Values]:
@@ -47,9 +58,8 @@ def _of_probe(record: Record) -> tuple[Values, Values]:
 
 
 def _of_exits(record: Record) -> tuple[Values, Values]:
-    # Of several heads at a block the one that is in the ensemble.
     exits = record["exits"]
-    chosen = {place["block"]: place["accuracy"] for place in exits if place["ensemble_macs"] is not None}
+    chosen = {place["block"]: place["accuracy"] for place in in_ensemble(exits)}
     return [chosen.get(block) for block in range(1, max(place["block"] for place in exits) + 1)], []
 
 
@@ -62,15 +72,23 @@ def _of_similarity(record: Record) -> tuple[Values, Values]:
 
 
 KINDS = (
-    Kind("probe", "Linear separability of features", _of_probe, "accuracy of a linear probe (%)", "probe", "accuracy"),
-    Kind("exits", "Stopping after a block", _of_exits, "test accuracy of the exit (%)", "exits", "exits"),
+    Kind(
+        "probe",
+        "Linear separability of features",
+        _of_probe,
+        "accuracy",
+        "accuracy of a linear probe (%)",
+        "draws of training images",
+    ),
+    Kind("exits", "Stopping after a block", _of_exits, "exits", "test accuracy of the exit (%)"),
     Kind(
         "agreement",
         "Agreement with back-propagation's gradients",
         _of_agreement,
-        "cosine, last checkpoint",
-        "agreement",
         "mean",
+        "cosine, last checkpoint",
+        "batches",
+        ends=1,
     ),
 )
 
@@ -87,42 +105,46 @@ def findings(chapter: Chapter) -> Section:
     if chapter.runs[0].spec.task != "classification":
         return Section("What the blocks learned", (Note("The analyses look into runs of classification alone."),))
     found = {run: stored(run) for run in chapter.runs}
-    sections = [_over_blocks(chapter, found, kind) for kind in KINDS]
+    sections = []
+    for kind in KINDS:
+        looked = {run: (kind.verb, records[kind.verb]) for run, records in found.items() if kind.verb in records}
+        lacking = [command(kind.verb, run.path) for run in chapter.runs if run not in looked]
+        sections.append(_section(chapter, kind, looked, lacking, lambda run, verb=kind.verb: command(verb, run.path)))
     sections[1:1] = _similarities(chapter, found)
     return Section("What the blocks learned", (), (*sections, *_transfers(chapter, found)))
 
 
-def _over_blocks(chapter: Chapter, found: Found, kind: Kind) -> Section:
-    curves: dict[str, Values] = {}
-    spreads: dict[str, Values] = {}
-    sources: dict[str, tuple[Source, ...]] = {}
+def _section(
+    chapter: Chapter, kind: Kind, looked: Looked, lacking: Sequence[str], remade: Callable[[TrainedRun], str]
+) -> Section:
+    """One analysis: its curves, how they came about, and what is missing, damaged or older than the run."""
+    shown: dict[str, tuple[list[TrainedRun], Values, Values]] = {}
     for subject in chapter.subjects:
-        read = {run: values for run in subject.runs if (values := _read(found[run].get(kind.name), kind)) is not None}
+        read = {run: values for run in subject.runs if (values := _read(looked.get(run), kind, run)) is not None}
         if read:
-            curves[subject.label], spreads[subject.label] = _over_seeds(list(read.values()))
-            sources[subject.label] = tuple(
-                Source(str(run.path), f"{FOLDER}/{kind.name}.json", kind.key) for run in read
-            )
-    parts: list[Part] = _curve_parts(curves, spreads, sources, kind) if curves else []
-    damaged = [run for run in chapter.runs if kind.name in found[run] and _read(found[run][kind.name], kind) is None]
-    lacking = [run for run in chapter.runs if kind.name not in found[run]]
-    if damaged:
-        parts.append(Gap(f"{FOLDER}/{kind.name}.json lacks what is shown here", _commands(kind, damaged)))
-    if lacking and not kind.name.startswith(SIMILARITY):
-        parts.append(_gap(_commands(kind, lacking), whole=not curves))
+            shown[subject.label] = (list(read), *_over_seeds(list(read.values())))
+    parts: list[Part] = _curve_parts(shown, kind, looked) if shown else []
+    passed_by = [remade(run) for run in looked if _read(looked[run], kind, run) is None]
+    if passed_by:
+        parts.append(Gap("Files that lack what is shown here, or are older than the end of the run", tuple(passed_by)))
+    if lacking:
+        parts.append(Gap("Not looked at in some runs" if shown else "Not looked at", tuple(lacking)))
     return Section(kind.title, tuple(parts))
 
 
-def _read(record: Record | None, kind: Kind) -> tuple[Values, Values] | None:
-    """The values, or None where there is no record, or one that another version wrote."""
+def _read(looked: tuple[str, Record] | None, kind: Kind, run: TrainedRun) -> tuple[Values, Values] | None:
+    """The values, or None where there is no record, or one of another version or of an earlier step."""
+    if looked is None:
+        return None
+    _, record = looked
     try:
-        return None if record is None else kind.read(record)
+        values, deviations = kind.read(record)
+        step = record["steps"][-1] if "steps" in record else record.get("settings", {}).get("step")
+        numbers = all(value is None or isinstance(value, int | float) for value in (*values, *deviations))
+        older = step is not None and run.is_finished and step != (run.summary or {}).get("steps")
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-
-
-def _commands(kind: Kind, runs: Sequence[TrainedRun]) -> tuple[str, ...]:
-    return tuple(f"locallearn {kind.verb} {run.path}" for run in runs)
+    return (values, deviations) if values and numbers and not older else None
 
 
 def _over_seeds(found: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]:
@@ -131,27 +153,33 @@ def _over_seeds(found: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]
         return found[0]
     columns = [[v for v in column if v is not None] for column in zip_longest(*(values for values, _ in found))]
     means = [statistics.fmean(column) if column else None for column in columns]
-    return means, [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
+    return means, [statistics.stdev(column) if len(column) > 1 else None for column in columns]
 
 
 def _similarities(chapter: Chapter, found: Found) -> list[Section]:
-    names = sorted({name for records in found.values() for name in records if name.startswith(SIMILARITY)})
-    title = "Similarity of features to those of {} (CKA)"
+    groups: dict[Path | None, dict[TrainedRun, tuple[str, Record]]] = {}
+    for run, records in found.items():
+        for name, record in records.items():
+            if name.startswith(SIMILARITY):
+                groups.setdefault(reference_of(run, record), {})[run] = (name, record)
     sections = []
-    for name in names:
-        other = name.removeprefix(SIMILARITY)
-        kind = Kind(name, title.format(other), _of_similarity, "CKA", f"similarity {other}", "curve")
-        sections.append(_over_blocks(chapter, found, kind))
+    for reference, looked in groups.items():
+        told = "an unknown run" if reference is None else os.path.relpath(reference)
+        title = f"Similarity of features to those of {told} (CKA)"
+        kind = Kind("similarity", title, _of_similarity, "curve", "CKA")
+        again = partial(_compared, "REFERENCE" if reference is None else told)
+        others = [run for run in chapter.runs if run not in looked and run.path.resolve() != reference]
+        sections.append(_section(chapter, kind, looked, [again(run) for run in others], again))
     if sections:
         return sections
-    reference = next((s.runs[0] for s in chapter.subjects if s.recipe.method.name == "backprop"), None)
-    beside = "REFERENCE" if reference is None else str(reference.path)
-    commands = [f"locallearn similarity {beside} {run.path}" for run in chapter.runs if run is not reference]
-    return [
-        Section(
-            "Similarity of features (CKA)", (_gap(commands or [f"locallearn similarity {beside} OTHER"], whole=True),)
-        )
-    ]
+    first = next((s.runs[0] for s in chapter.subjects if s.recipe.method.name == "backprop"), None)
+    beside = "REFERENCE" if first is None else str(first.path)
+    commands = tuple(_compared(beside, run) for run in chapter.runs if run is not first)
+    return [Section("Similarity of features (CKA)", (Gap("Not looked at", commands or (_compared(beside, None),)),))]
+
+
+def _compared(reference: str, run: TrainedRun | None) -> str:
+    return command("similarity", reference, "OTHER" if run is None else run.path)
 
 
 def _transfers(chapter: Chapter, found: Found) -> list[Section]:
@@ -180,40 +208,77 @@ def _transfer_row(subject: Subject, run: TrainedRun, name: str, record: Mapping[
 
 
 def _curve_parts(
-    curves: Mapping[str, Values],
-    spreads: Mapping[str, Values],
-    sources: Mapping[str, tuple[Source, ...]],
-    kind: Kind,
+    shown: Mapping[str, tuple[Sequence[TrainedRun], Values, Values]], kind: Kind, looked: Looked
 ) -> list[Part]:
-    places = {label: _places(len(values)) for label, values in curves.items()}
+    sources = {
+        label: tuple(Source(str(run.path), f"{FOLDER}/{looked[run][0]}.json", kind.key) for run in runs)
+        for label, (runs, _, _) in shown.items()
+    }
+    curves = {label: values for label, (_, values, _) in shown.items()}
+    spreads = {label: spread for label, (_, _, spread) in shown.items() if any(each is not None for each in spread)}
     alt = "; ".join(
-        f"{label}: " + ", ".join(f"block {place + 1} {_number(curves[label][place])}" for place in places[label])
-        for label in curves
+        f"{label}: " + ", ".join(f"block {place + 1} {_number(values[place])}" for place in _places(len(values)))
+        for label, values in curves.items()
     )
-    whole = {label: [value or 0.0 for value in values] for label, values in spreads.items() if values}
-    draw = partial(over_depth, curves, title=kind.title, value=kind.value, spreads=whole)
+    draw = partial(over_depth, curves, title=kind.title, value=kind.value, spreads=spreads)
     everything = tuple(dict.fromkeys(source for each in sources.values() for source in each))
-    columns = ("run", "first block", "a quarter in", "half-way", "three quarters in", "last block", "mean")
-    rows = tuple(_depth_row(label, values, sources[label]) for label, values in curves.items())
+    counts = {len(values) for values in curves.values()}
+    heads = tuple(f"block {place + 1}" for place in _places(*counts)) if len(counts) == 1 else QUARTERS
+    mean = "mean but the last" if kind.ends else "mean"
+    rows = tuple(
+        Row((label, *_cells(values, spreads.get(label, ()), len(heads)), _mean(values, kind)), sources[label])
+        for label, values in curves.items()
+    )
     return [
         Chart(kind.title, f"Lines over blocks. {alt}.", draw, everything),
-        Table(columns, rows, kind.value),
+        Table(("run", *heads, mean), rows, kind.value),
+        Note(
+            " ".join([*_how_looked({label: runs for label, (runs, *_) in shown.items()}, looked), *_bars(shown, kind)])
+        ),
     ]
 
 
-def _depth_row(label: str, values: Values, sources: tuple[Source, ...]) -> Row:
-    known = [value for value in values if value is not None]
-    cells = [_number(values[place]) for place in _places(len(values))]
-    return Row((label, *cells, _number(statistics.fmean(known) if known else None)), sources)
+def _cells(values: Values, spread: Sequence[float | None], count: int) -> list[str]:
+    # Where runs have other numbers of blocks each has its own quarters.
+    places = _places(len(values)) if count == len(_places(len(values))) else _quarters(len(values))
+    known = {place: each for place, each in enumerate(spread) if each is not None}
+    return [_number(values[p]) + (f" ± {known[p]:.2g}" if p in known and values[p] is not None else "") for p in places]
+
+
+def _mean(values: Values, kind: Kind) -> str:
+    known = [value for value in values[: len(values) - kind.ends] if value is not None]
+    return _number(statistics.fmean(known) if known else None)
+
+
+def _how_looked(shown: Mapping[str, Sequence[TrainedRun]], looked: Looked) -> list[str]:
+    """With which settings; where they differ, each run's."""
+    told = {label: "; ".join(dict.fromkeys(_settings(looked[run][1]) for run in runs)) for label, runs in shown.items()}
+    if len(set(told.values())) == 1:
+        common = next(iter(told.values()))
+        return [f"Looked at with {common}."] if common else []
+    each = "; ".join(f"{label}: {words or 'settings not told'}" for label, words in told.items())
+    return [f"Looked at differently, so compare with care: {each}."]
+
+
+def _settings(record: Record) -> str:
+    told = {key: value for key, value in record.get("settings", {}).items() if key not in UNTOLD}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in told.items())
+
+
+def _bars(shown: Mapping[str, tuple[Sequence[TrainedRun], Values, Values]], kind: Kind) -> list[str]:
+    """What error bars are over."""
+    known = [runs for runs, _, spread in shown.values() if any(each is not None for each in spread)]
+    over = sorted({"seeds" if len(runs) > 1 else kind.spread for runs in known})
+    return [f"± is the deviation over {' or '.join(over)}."] if over else []
 
 
 def _places(count: int) -> list[int]:
+    return list(dict.fromkeys(_quarters(count))) if count > len(QUARTERS) else list(range(count))
+
+
+def _quarters(count: int) -> list[int]:
     return [round(part * (count - 1) / 4) for part in range(5)]
 
 
 def _number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.4g}"
-
-
-def _gap(commands: Sequence[str], *, whole: bool) -> Gap:
-    return Gap("Not looked at" if whole else "Not looked at in some runs", tuple(commands))

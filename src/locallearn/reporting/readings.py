@@ -10,7 +10,7 @@ from typing import Any
 from locallearn.analysis import TrainedRun
 from locallearn.recipes.stored import METRICS, SUMMARY
 from locallearn.reporting.document import MISSING, Source
-from locallearn.reporting.subjects import Subject, is_finished
+from locallearn.reporting.subjects import Subject
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def last_reading(run: TrainedRun, name: str) -> Reading | None:
     Returns:
         The result; None if there is none.
     """
-    if is_finished(run) and run.summary is not None:
+    if run.is_finished and run.summary is not None:
         value = run.summary.get(name)
         if value is None and name.endswith("_error"):
             accuracy = run.summary.get(f"{name.removesuffix('_error')}_accuracy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from locallearn.analysis import TrainedRun
+from locallearn.errors import command
 from locallearn.reporting.beside_papers import beside_papers
 from locallearn.reporting.charts import head_accuracy, scores, training_curves
 from locallearn.reporting.document import Gap, Note, Report, Section
@@ -64,7 +65,7 @@ def _lead(runs: Sequence[TrainedRun], found: Sequence[Chapter]) -> list[str]:
 
 
 def _of_sweeps(sweeps: Sequence[SweepTable]) -> list[str]:
-    trials = sum(len(sweep.rows) for sweep in sweeps)
+    trials = sum(sweep.trials for sweep in sweeps)
     return [f"{_count(len(sweeps), 'sweep')} of {_count(trials, 'trial')}."] if sweeps else []
 
 
@@ -90,7 +91,7 @@ def _chapter(chapter: Chapter, verdicts: bool, flops: Mapping[TrainedRun, int | 
 
 
 def _nothing_logged(chapter: Chapter) -> tuple[Gap, ...]:
-    commands = tuple(f"locallearn train --resume {run.path}" for run in chapter.runs)
+    commands = tuple(command("train", "--resume", run.path) for run in chapter.runs)
     return (Gap("No epoch has ended yet", commands),)
 
 

@@ -14,7 +14,7 @@ from locallearn.reporting.charts import memory_against_result
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
 from locallearn.reporting.equal_budget import in_time
 from locallearn.reporting.readings import from_summary, in_words, quantity, result
-from locallearn.reporting.subjects import Chapter, Subject, is_finished
+from locallearn.reporting.subjects import Chapter, Subject
 
 
 def compared(chapter: Chapter) -> Section:
@@ -90,7 +90,7 @@ def state(run: TrainedRun) -> str:
     Returns:
         Finished, or after which of its epochs it stands.
     """
-    if is_finished(run):
+    if run.is_finished:
         return "finished"
     done = run.metrics[-1]["epoch"] if run.metrics else 0
     return f"unfinished: epoch {done} of {run.recipe.training.epochs}"
@@ -106,9 +106,9 @@ def _row(subject: Subject, score: str, *, verdicts: bool) -> Row:
     printed = "; ".join(f"{value} ({', '.join(names)})" for value, names in papers.items()) or "-"
     verdict: tuple[str, ...] = ()
     if verdicts:
-        # Of several papers' numbers each has its verdict, in their order; one if they agree.
-        found = list(dict.fromkeys(each.verdict for each in numbers))
-        verdict = (found[0] if len(found) == 1 else "; ".join(found) or "-",)
+        # Of several printed values each has its verdict, in their order; one if all agree.
+        found = list({f"{each.number.value:.2f}": each.verdict for each in numbers}.values())
+        verdict = (found[0] if len(set(found)) == 1 else "; ".join(found) or "-",)
     peak, backprop = (from_summary(run, field) for field in ("peak_bytes", "backprop_peak_bytes"))
     cells = (
         subject.label,
@@ -121,7 +121,9 @@ def _row(subject: Subject, score: str, *, verdicts: bool) -> Row:
         _time(subject.runs),
         _said(_with_commas(from_summary(run, "auxiliary_parameters"))),
     )
-    files = [Source(str(run.path), SUMMARY, "peak_bytes, auxiliary_parameters")] if run.summary else []
+    files = (
+        [Source(str(run.path), SUMMARY, "peak_bytes, backprop_peak_bytes, auxiliary_parameters")] if run.summary else []
+    )
     timed = [Source(str(each.path), TIMINGS, "training_seconds") for each in subject.runs if each.timings]
     return Row(cells, (*own.sources, *files, *timed))
 

@@ -14,9 +14,8 @@ from locallearn.analysis.stored import stored
 from locallearn.errors import InputError, listed
 from locallearn.recipes import Recipe
 from locallearn.recipes.settings import DESCRIPTIVE, DRAW, settings
-from locallearn.recipes.stored import METRICS, NETWORK, SUMMARY, TIMINGS
+from locallearn.recipes.stored import METRICS, SUMMARY, TIMINGS
 from locallearn.tasks.named import task_of
-from locallearn.training.network_file import stored_classes
 
 _READ: Mapping[str, Callable[[TrainedRun], Any]] = {
     METRICS: lambda run: run.metrics,
@@ -46,7 +45,7 @@ class Subject:
     @property
     def is_finished(self) -> bool:
         """Whether the training has ended."""
-        return is_finished(self.runs[0])
+        return self.runs[0].is_finished
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,31 +68,6 @@ class Chapter:
     def runs(self) -> tuple[TrainedRun, ...]:
         """All runs of all subjects."""
         return tuple(run for subject in self.subjects for run in subject.runs)
-
-
-def is_finished(run: TrainedRun) -> bool:
-    """Whether a run left a network and a summary.
-
-    Args:
-        run: A run.
-
-    Returns:
-        False while it is under way, or where it was interrupted.
-    """
-    return run.is_finished and run.summary is not None
-
-
-def run_name(run: TrainedRun) -> str:
-    """A run's name for people.
-
-    Args:
-        run: A run.
-
-    Returns:
-        Its folder's name; that of a seed follows the name of the folder around it.
-    """
-    path = run.path.resolve()
-    return f"{path.parent.name}/{path.name}" if re.fullmatch(r"seed\d+", path.name) else path.name
 
 
 def checked_runs(runs: Sequence[TrainedRun]) -> list[TrainedRun]:
@@ -135,7 +109,7 @@ def chapters(runs: Sequence[TrainedRun]) -> tuple[Chapter, ...]:
     """
     found: dict[tuple[str, tuple[str, ...]], list[TrainedRun]] = {}
     for run in runs:
-        found.setdefault((run.recipe.dataset.name, _classes(run)), []).append(run)
+        found.setdefault((run.recipe.dataset.name, run.classes), []).append(run)
     often = Counter(name for name, _ in found)
     return tuple(
         Chapter(
@@ -158,10 +132,6 @@ def score(run: TrainedRun) -> str:
     return told["score"] if "score" in told else task_of(run.spec).metric().name
 
 
-def _classes(run: TrainedRun) -> tuple[str, ...]:
-    return (stored_classes(run.path / NETWORK) if run.is_finished else ()) or run.spec.classes
-
-
 def _title(run: TrainedRun, classes: tuple[str, ...] | None) -> str:
     name = re.split(r" ?[,(]", run.spec.title)[0]
     if classes is None:
@@ -173,11 +143,14 @@ def _subjects(runs: Sequence[TrainedRun]) -> tuple[Subject, ...]:
     groups: dict[str, list[TrainedRun]] = {}
     for run in runs:
         # What is under way stands alone: its epochs are not those of the others.
-        own = "" if is_finished(run) else str(run.path.resolve())
-        groups.setdefault(json.dumps(_learned(run.recipe), sort_keys=True) + own, []).append(run)
+        own = "" if run.is_finished else str(run.path.resolve())
+        key = json.dumps(_learned(run.recipe), sort_keys=True) + own
+        if run.recipe.seed in [other.recipe.seed for other in groups.get(key, ())]:
+            key += str(run.path.resolve())  # the same draw again is no further seed
+        groups.setdefault(key, []).append(run)
     members = [tuple(group) for group in groups.values()]
     return tuple(
-        Subject(label if is_finished(group[0]) else f"{label}, unfinished", group)
+        Subject(label if group[0].is_finished else f"{label}, unfinished", group)
         for label, group in zip(_labels(members), members, strict=True)
     )
 
@@ -189,7 +162,7 @@ def _labels(groups: Sequence[tuple[TrainedRun, ...]]) -> list[str]:
         for method, group in zip(methods, groups, strict=True)
     ]
     labels = [
-        label if labels.count(label) == 1 else f"{_method(group)}, {run_name(group[0])}"
+        label if labels.count(label) == 1 else f"{_method(group)}, {group[0].name}"
         for label, group in zip(labels, groups, strict=True)
     ]
     return [
@@ -210,7 +183,7 @@ def _told_apart(group: Sequence[TrainedRun], alike: Sequence[Sequence[TrainedRun
         key for key in {**own, **{k: None for t in tables for k in t}} if len({str(t.get(key)) for t in tables}) > 1
     ]
     if not 1 <= len(varied) <= 2:
-        return f"{_method(group)}, {run_name(group[0])}"
+        return f"{_method(group)}, {group[0].name}"
     told = [_setting(key, own.get(key)) for key in varied]
     return ", ".join([_method(group), *told])
 

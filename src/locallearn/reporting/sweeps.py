@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from locallearn.errors import command
 from locallearn.recipes.stored import SUMMARY
 from locallearn.reporting.document import MISSING, Chart, Note, Part, Row, Section, Source, Table
 from locallearn.reporting.readings import in_words
@@ -50,9 +51,13 @@ def _lead(table: SweepTable) -> str:
     ]
     if table.source:
         said.append(f"Source: {table.source.rstrip('.')}.")
+    shared = [f"`{path} = {value!r}`" for path, value in table.set.items()]
+    said.append(
+        f"Each trial is {table.seeds} run{'' if table.seeds == 1 else 's'}{' with ' * bool(shared)}{', '.join(shared)}."
+    )
     if not table.is_finished:
-        said.append(f"Go on with it by `locallearn sweep --resume {table.path}`.")
-    if table.best is not None:
+        said.append(f"Go on with it by `{command('sweep', '--resume', table.path)}`.")
+    if table.best is not None and len({row["score"] for row in table.rows if "score" in row}) > 1:
         best = next(row for row in table.rows if row["trial"] == table.best)
         fair = ", chosen by test images, which makes it no fair result" if table.score.startswith("test_") else ""
         said.append(f"Highest {in_words(table.score)}: {best['score']:.2f} %, {best['name']}{fair}.")

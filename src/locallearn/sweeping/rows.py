@@ -43,6 +43,7 @@ def write_table(path: Path, sweep: Sweep, points: Sequence[Point], rows: Sequenc
         "fields": sweep.fields,
         "score": score_name(sweep, points[0].recipe),
         "seeds": sweep.seeds,
+        "set": sweep.set,
         "trials": trials,
         "best": max(finished, key=lambda row: row["score"])["trial"] if finished else None,
         "rows": list(rows),
@@ -142,7 +143,7 @@ def run_folders(folder: Path, recipe: Recipe) -> list[Path]:
     return [folder / f"seed{seed}" for seed in range(recipe.seed, recipe.seed + recipe.seeds)]
 
 
-def is_finished(folder: Path, recipe: Recipe) -> bool:
+def all_ended(folder: Path, recipe: Recipe) -> bool:
     """Whether all runs of a trial have ended.
 
     Args:

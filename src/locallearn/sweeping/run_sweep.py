@@ -157,7 +157,7 @@ class _Trials:
 
 def _trained(recipe: Recipe, folder: Path, progress: Callable[[], Progress]) -> str | None:
     # None, or why the trial failed.
-    if rows.is_finished(folder, recipe):
+    if rows.all_ended(folder, recipe):
         return None
     begun = (folder / RECIPE).is_file()
     if not begun and folder.is_dir():

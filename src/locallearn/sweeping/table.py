@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locallearn.errors import InputError
+from locallearn.errors import InputError, command
 
 TABLE = "sweep.json"
 
@@ -24,6 +26,8 @@ class SweepTable:
         axis: The field whose values are numbers along which the trials lie; None if there is no single one.
         fields: The swept fields, by path; `case` for the names of cases.
         score: What trials are compared by, such as `validation_accuracy`; higher is better.
+        seeds: Runs of each trial.
+        set: Changes of the recipe that all trials share.
         trials: How many there will be.
         rows: For each trial that has ended `trial`, `name`, `state` (`finished` or `failed`), `reason` it failed for,
             `values` by field, `seeds`, `run` (its folder), and if it finished `score`, the means over seeds of what was
@@ -38,6 +42,8 @@ class SweepTable:
     axis: str | None
     fields: tuple[str, ...]
     score: str
+    seeds: int
+    set: Mapping[str, Any]
     trials: int
     rows: tuple[dict[str, Any], ...]
     best: int | None
@@ -70,12 +76,16 @@ def sweep_table(path: Path) -> SweepTable:
         raise InputError(f"{path / TABLE} cannot be read ({error}).") from error
     try:
         rows = tuple(row | {"run": path / row["run"]} for row in stored["rows"])
-        kept = {key: stored[key] for key in ("title", "source", "kind", "axis", "score", "trials", "best")}
+        for row, key in itertools.product(rows, ("trial", "name", "state", "values", "published")):
+            row[key]
+        kept = {
+            key: stored[key] for key in ("title", "source", "kind", "axis", "score", "seeds", "set", "trials", "best")
+        }
         return SweepTable(path=path, fields=tuple(stored["fields"]), rows=rows, **kept)
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{path / TABLE} was not written by `locallearn sweep`, or by another version ({error!r} is missing or "
-            f"wrong): write it again by locallearn sweep --resume {path}."
+            f"wrong): write it again by {command('sweep', '--resume', path)}."
         ) from error
 
 

@@ -67,6 +67,21 @@ def load_network(network: nn.Module, path: Path) -> tuple[str, ...]:
     return classes
 
 
+def refuse_not_finite(network: nn.Module, name: str) -> None:
+    """Refuse a network that holds NaN or infinity.
+
+    Args:
+        network: To be looked into.
+        name: What to call it, as the beginning of a sentence.
+
+    Raises:
+        InputError: It does.
+    """
+    wrong = [key for key, values in network.state_dict().items() if not values.isfinite().all()]
+    if wrong:
+        raise InputError(f"{name} holds NaN or infinity, in {wrong[0]} first: leave it out.")
+
+
 def _read(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...]]:
     try:
         with safe_open(path, framework="pt") as file:

@@ -65,6 +65,7 @@ def train(
         SystemExit: A signal came, and the state is saved: code 143 after SIGTERM, 130 after SIGINT.
     """
     team = team or Team()
+    begun_by = versions()
     folder = RunFolder(Path(out))
     check_same(recipe, team)
     team.shared(lambda: folder.check(recipe, resume=resume))
@@ -86,7 +87,7 @@ def train(
             _train(run, folder, progress)
             network = run.whole_network()
             run.trainer.close()
-    return team.shared(lambda: _conclude(run, network, folder, progress))
+    return team.shared(lambda: _conclude(run, network, folder, progress, begun_by))
 
 
 def check_same(recipe: Recipe, team: Team) -> None:
@@ -173,7 +174,7 @@ def _no_room(folder: RunFolder, error: OSError) -> TrainingStopped:
     )
 
 
-def _conclude(run: Run, network: nn.Module, folder: RunFolder, progress: Progress) -> Summary:
+def _conclude(run: Run, network: nn.Module, folder: RunFolder, progress: Progress, begun_by: dict[str, str]) -> Summary:
     recipe, parts = run.recipe, run.parts
     try:
         save_network(network, folder.network, classes=parts.spec.classes, title=recipe.title)
@@ -191,7 +192,7 @@ def _conclude(run: Run, network: nn.Module, folder: RunFolder, progress: Progres
             score=run.score,
             results=results(folder.metrics.records(), run.score),
             **_peaks(recipe, parts.spec, progress),
-            versions=versions(),
+            versions=begun_by,
             notes=parts.notes,
         )
         atomic_file.write(folder.summary, summary.json().encode())
