@@ -18,10 +18,11 @@ from locallearn.analysis.stored import stored
 
 REFERENCE = "backprop"
 KEPT = {
-    "probe": ("settings", "accuracy", "deviation"),
-    "agreement": ("settings", "steps", "mean"),
-    "exits": ("settings", "exits"),
-    f"similarity-with-{REFERENCE}": ("settings", "curve", "mean"),
+    "probe": ("settings", "versions", "accuracy", "deviation"),
+    "agreement": ("settings", "versions", "steps", "mean"),
+    "exits": ("settings", "versions", "exits"),
+    f"similarity-with-{REFERENCE}": ("settings", "versions", "curve", "mean"),
+    "features": ("settings", "versions", "blocks"),
 }
 """Which parts of an analysis are committed; whole matrices stay with the run."""
 
@@ -33,7 +34,8 @@ def row_of(path: Path) -> dict[str, Any]:
         path: Its folder.
 
     Returns:
-        Its summary, and a part of each analysis under the analysis' name; None if it was not made.
+        Its summary, the method's options, what it was trained with, and a part of each analysis under the analysis'
+        name; None if it was not made.
     """
     (run,) = opened_all([path])
     found = stored(run)
@@ -41,7 +43,9 @@ def row_of(path: Path) -> dict[str, Any]:
         name: {key: found[name][key] for key in keys if key in found[name]} if name in found else None
         for name, keys in KEPT.items()
     }
-    return row(path) | parts
+    # Rows of one method are told apart by all of its options.
+    trained_with = (run.summary or {}).get("versions", {})
+    return row(path) | {"method_options": run.recipe.method.model_dump(), "versions": trained_with} | parts
 
 
 def main() -> None:
@@ -50,7 +54,7 @@ def main() -> None:
     parser.add_argument("--name", default="analyses")
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
-    data = "CIFAR-10: a JPEG copy, 40,000 of the training images; analyses on test images"
+    data = "CIFAR-10: a JPEG copy, 40,000 of the training images; agreement on these, all else on test images"
     print(write(options.name, [row_of(run) for run in options.runs], data=data))
 
 

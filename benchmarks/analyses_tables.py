@@ -89,6 +89,30 @@ def likeness_of(row: dict[str, Any]) -> float | None:
     return row[SIMILARITY]["mean"] if row[SIMILARITY] else None
 
 
+def early_likeness(row: dict[str, Any]) -> float | None:
+    """The same over the first five blocks.
+
+    Args:
+        row: Of `results/analyses.json`.
+
+    Returns:
+        Mean CKA.
+    """
+    return fmean(row[SIMILARITY]["curve"][:5]) if row[SIMILARITY] else None
+
+
+def late_likeness(row: dict[str, Any]) -> float | None:
+    """The same over the five blocks before the last one.
+
+    Args:
+        row: Of `results/analyses.json`.
+
+    Returns:
+        Mean CKA.
+    """
+    return fmean(row[SIMILARITY]["curve"][-6:-1]) if row[SIMILARITY] else None
+
+
 def _cosine(place: int) -> Reading:
     return lambda row: inner_mean(row["agreement"]["mean"][place]) if row["agreement"] else None
 
@@ -112,7 +136,7 @@ def _beside_local(name: str, read: Reading, *, more: bool) -> tuple[str, str, in
     known = [(own, other) for own, other in pairs if other is not None]
     seen = sum(own > other if more else own < other for own, other in known)
     mean = [fmean(column) for column in zip(*known, strict=True)]
-    digits = next(digits for reader, digits in COLUMNS.values() if reader is read)
+    digits = 1 if read in (early, late) else 3
     return f"{mean[0]:.{digits}f}", f"{mean[1]:.{digits}f}", seen, len(known)
 
 
@@ -157,7 +181,11 @@ def likeness() -> str:
     said = []
     for name in _looked_at(likeness_of, titles):
         own, base, seen, count = _beside_local(name, likeness_of, more=True)
-        said.append(f"- {titles[name]}: {_verdict(seen, count)} (mean CKA {own} against `{LOCAL}`'s {base}).")
+        parts = [_beside_local(name, read, more=True)[:2] for read in (early_likeness, late_likeness)]
+        said.append(
+            f"- {titles[name]}: {_verdict(seen, count)} (mean CKA {own} against `{LOCAL}`'s {base}; blocks 1 to 5 "
+            f"{' against '.join(parts[0])}, the last five before the logits {' against '.join(parts[1])})."
+        )
     return "\n".join(said) or "Not measured yet."
 
 

@@ -19,6 +19,7 @@ from locallearn.recipes import published as papers
 QUALITIES = {"test_accuracy": "accuracy", "test_mean_iou": "mean IoU", "test_box_ap50": "box AP50"}
 """What held-out images are judged by, the first that a row has."""
 WHAT = {
+    "analyses": "CIFAR-10, ResNet-32, 625 steps of 64",
     "camvid": "CamVid, DeepLabV3-ResNet-18",
     "digits_vit": "digits, ViT-tiny",
     "learning_check": "CIFAR-10, ResNet-32, 626 steps",

@@ -38,6 +38,13 @@ def test_every_run_shows_its_last_epoch_within_the_cheapest_run_s_cost(chapter):
     assert [by_axis["flops"].found[0][1], by_axis["seconds"].found[1][1]] == [(5,), (2,)]
 
 
+def test_a_budget_is_kept_to_the_last_operation(chapter):
+    fast, slow = chapter.runs
+    for more, epoch in ((0, 4), (1, 3)):
+        by_axis = {budget.axis: budget for budget in budgets(chapter, {fast: 10**10 + more, slow: 10**10})}
+        assert by_axis["flops"].found[0][1] == (epoch,)
+
+
 def test_what_is_not_known_of_all_runs_is_not_shown(chapter):
     fast, slow = chapter.runs
     (slow.path / "timings.jsonl").unlink()
@@ -67,7 +74,8 @@ def test_one_epoch_is_no_plural(tmp_path):
 
 
 def test_times_for_people():
-    assert [in_time(seconds) for seconds in (119.0, 120.0, 7200.0)] == ["119.0 s", "2.0 min", "2.0 h"]
+    told = [in_time(seconds) for seconds in (119.0, 120.0, 7140.0, 7200.0)]
+    assert told == ["119.0 s", "2.0 min", "119.0 min", "2.0 h"]
 
 
 def test_a_run_under_way_sets_no_budget(tmp_path):

@@ -58,6 +58,9 @@ def test_exits_show_the_head_of_the_ensemble(folders):
     chart, table, *_ = sections(folders)["Stopping after a block"].parts
     assert table.rows[0].cells == ("dgl", "missing", "70", "70")
     assert chart.draw.args[0] == {"dgl": [None, 70.0]}
+    found(folders["two"], "exits", exits=[*exits, {"block": 3, "accuracy": 80.0, "ensemble_macs": 9}])
+    chart, table, *_ = sections(folders)["Stopping after a block"].parts
+    assert chart.draw.args[0] == {"dgl": [None, 70.0, 80.0]} and table.rows[0].cells[-2:] == ("80", "75")
 
 
 def test_agreement_is_the_last_checkpoint_s(folders):

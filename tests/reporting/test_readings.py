@@ -7,8 +7,9 @@ import statistics
 import pytest
 
 from locallearn.analysis import opened
+from locallearn.metrics.words import headed, in_words
 from locallearn.reporting.document import Source
-from locallearn.reporting.readings import headed, in_words, last_reading, last_within, mean, quantity, result, told
+from locallearn.reporting.readings import last_reading, last_within, mean, quantity, result, told
 from locallearn.reporting.subjects import chapters
 from reporting.made_runs import made_run
 

@@ -22,7 +22,7 @@ def table(kind, fields, values, *, axis=None, score="validation_accuracy", publi
         }
         for number, (each, height) in enumerate(values)
     ]
-    return SweepTable(Path("x"), "a sweep", "", kind, axis, fields, score, len(rows), tuple(rows), 0)
+    return SweepTable(Path("x"), "a sweep", "", kind, axis, fields, score, 1, {}, len(rows), tuple(rows), 0)
 
 
 def lines(figure, panel=0):

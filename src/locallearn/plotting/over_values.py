@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from locallearn.plotting.chart import legend_below, look
 from locallearn.plotting.figure_file import COLORS, INK
 
 if TYPE_CHECKING:
@@ -60,9 +61,8 @@ def over_values(panels: Sequence[Panel], *, title: str, score: str) -> Figure:
     for place in places[::columns]:
         place.set_ylabel(score)
     figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=9)
-    handles, names = places[0].get_legend_handles_labels()
-    if len(names) > 1:
-        figure.legend(handles, names, frameon=False, loc="outside lower center", ncols=min(len(names), 4))
+    if len(panels[0].lines) > 1:
+        legend_below(figure)
     return figure
 
 
@@ -96,7 +96,7 @@ def by_name(
     if published:
         kept = {name: published[name] for name in names if name in published}
         axes.plot(list(kept.values()), list(kept), "D", color=COLORS[1], markerfacecolor="none", label="published")
-        figure.legend(frameon=False, loc="outside lower center", ncols=2)
+        legend_below(figure)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(score)
     axes.grid(axis="both", alpha=0.25, linewidth=0.5)
@@ -108,9 +108,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     style = "-" if panel.connected else ""
     values = sorted({value for points in panel.lines.values() for value, _ in points})
     for place, (name, points) in enumerate(panel.lines.items()):
-        color, marker = COLORS[place % len(COLORS)], "osD^v"[place % 5]
-        look = {"color": color, "marker": marker, "markersize": 5, "linewidth": 1.6, "linestyle": style or "none"}
-        axes.plot([value for value, _ in points], [score for _, score in points], label=name, **look)
+        lined = {"linewidth": 1.6, "linestyle": style or "none"}
+        axes.plot([value for value, _ in points], [score for _, score in points], label=name, **lined, **look(place))
     if panel.log:
         axes.set_xscale("log")
     elif panel.connected and len(values) <= 8:

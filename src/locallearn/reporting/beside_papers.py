@@ -6,13 +6,14 @@ import functools
 from dataclasses import dataclass
 
 from locallearn.analysis.stored import FOLDER, stored
+from locallearn.metrics.words import in_words
 from locallearn.recipes import Published, Recipe, load
 from locallearn.recipes.published import names as published_names
 from locallearn.recipes.published import title
 from locallearn.recipes.settings import DESCRIPTIVE, DRAW, NEUTRAL, settings
 from locallearn.recipes.stored import SUMMARY
 from locallearn.reporting.document import MISSING, Gap, Note, Row, Section, Source, Table, Verdict
-from locallearn.reporting.readings import Mean, Reading, from_summary, in_words, mean, result
+from locallearn.reporting.readings import Mean, Reading, from_summary, mean, result
 from locallearn.reporting.subjects import Chapter, Subject
 
 REPRODUCED, CLOSE = 0.5, 2.0

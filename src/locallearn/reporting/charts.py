@@ -8,13 +8,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from locallearn.analysis.curves import series
+from locallearn.metrics.words import headed, in_words
 from locallearn.plotting.bars import bars
 from locallearn.plotting.over_depth import over_depth
 from locallearn.plotting.over_steps import over_steps
 from locallearn.plotting.scatter import scatter
 from locallearn.recipes.stored import METRICS, SUMMARY
 from locallearn.reporting.document import Chart, Source
-from locallearn.reporting.readings import from_summary, headed, in_words, quantity, result, told
+from locallearn.reporting.readings import from_summary, quantity, result, told
 from locallearn.reporting.subjects import Chapter, Subject
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 """What a cell says where a run has no such number."""
+SOURCES = "Where the numbers come from"
+"""Heading of the list of sources."""
 
 
 class Verdict(StrEnum):
@@ -39,6 +41,10 @@ class Source:
     folder: str
     file: str
     where: str
+
+
+Marks = Mapping[tuple[Source, ...], int]
+"""A number for each place that rows and charts name as their source."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from locallearn.analysis import TrainedRun
 from locallearn.analysis.curves import Axis, series
 from locallearn.analysis.stored import FOLDER
+from locallearn.metrics.words import headed, in_words
 from locallearn.plotting.chart import flops_scale
 from locallearn.recipes.stored import METRICS, TIMINGS
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
-from locallearn.reporting.readings import Mean, headed, in_words, last_within, mean, quantity
+from locallearn.reporting.readings import Mean, last_within, mean, quantity
 from locallearn.reporting.subjects import Chapter, Subject
 
 NAMES: Mapping[Axis, str] = {"epochs": "equal epochs", "flops": "equal FLOPs", "seconds": "equal time"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from itertools import count, groupby
@@ -12,8 +11,10 @@ from locallearn.plotting.figure_file import styled
 from locallearn.plotting.svg_text import svg_text
 from locallearn.reporting.document import (
     MISSING,
+    SOURCES,
     Chart,
     Gap,
+    Marks,
     Note,
     Part,
     Report,
@@ -26,11 +27,9 @@ from locallearn.reporting.document import (
 from locallearn.reporting.drawing import drawn
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-SOURCES = "Where the numbers come from"
 _NUMBER = re.compile(r"[-+]?[\d.,]+( ?[%a-zA-Z]+| ± [\d.]+)?( \(\d[\d, ]*\))?")
 _LONG = 24
 """Letters from which on a cell needs room."""
-Marks = Mapping[tuple[Source, ...], int]
 
 
 def html_page(report: Report) -> str:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from locallearn.reporting.document import Chart, Gap, Note, Part, Report, Row, Section, Source, Table
-
-SOURCES = "Where the numbers come from"
-Marks = Mapping[tuple[Source, ...], int]
+from locallearn.reporting.document import SOURCES, Chart, Gap, Marks, Note, Part, Report, Row, Section, Source, Table
 
 
 def markdown_page(report: Report, *, files: str) -> tuple[str, dict[str, Chart]]:

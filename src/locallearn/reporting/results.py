@@ -7,13 +7,14 @@ from typing import Any
 
 from locallearn.analysis import TrainedRun
 from locallearn.analysis.curves import series
+from locallearn.metrics.words import in_words
 from locallearn.planning.fitting import written_bytes
 from locallearn.recipes.stored import METRICS, RECIPE, SUMMARY, TIMINGS
 from locallearn.reporting.beside_papers import comparisons
 from locallearn.reporting.charts import memory_against_result
 from locallearn.reporting.document import MISSING, Note, Row, Section, Source, Table
 from locallearn.reporting.equal_budget import in_time
-from locallearn.reporting.readings import from_summary, in_words, quantity, result
+from locallearn.reporting.readings import from_summary, quantity, result
 from locallearn.reporting.subjects import Chapter, Subject
 
 

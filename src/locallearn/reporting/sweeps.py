@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from locallearn.errors import command
+from locallearn.metrics.words import in_words
 from locallearn.recipes.stored import SUMMARY
 from locallearn.reporting.document import MISSING, Chart, Note, Part, Row, Section, Source, Table
-from locallearn.reporting.readings import in_words
 from locallearn.sweeping import SweepTable
 from locallearn.sweeping.chart import sweep_chart
 from locallearn.sweeping.table import TABLE, readable_rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from locallearn.metrics.words import in_words
 from locallearn.plotting.figure_file import save_figure, styled
 from locallearn.plotting.over_values import Panel, by_name, over_values
 from locallearn.sweeping.points import is_number
@@ -43,7 +44,7 @@ def sweep_chart(table: SweepTable) -> Figure:
         numbers. Numbers that a paper prints for the same runs are beside them. Draw it inside of `styled`.
     """
     rows = [row for row in table.rows if row["state"] == "finished"]
-    heading = {"title": table.title, "score": _words(table.score)}
+    heading = {"title": table.title, "score": f"{in_words(table.score)} in %"}
     if table.kind == "search":
         numeric = [field for field in table.fields if all(is_number(row["values"][field]) for row in rows)]
         if numeric:
@@ -90,7 +91,3 @@ def _published(table: SweepTable, rows: list[dict[str, Any]]) -> dict[str, float
 
 def _is_wide(values: list[float]) -> bool:
     return min(values) > 0 and max(values) >= LOG_FROM * min(values)
-
-
-def _words(score: str) -> str:
-    return f"{score.replace('_', ' ')} in %"
