@@ -96,17 +96,29 @@ def test_settings_that_differ_are_told(folders):
 
 
 def test_similarities_have_a_section_for_each_reference(folders, monkeypatch):
-    for reference in ("backprop", "ref"):
-        settings = {"reference": f"../{reference}"}
-        found(folders["one"], f"similarity-with-{reference}", curve=[0.9, 0.5], mean=0.7, settings=settings)
     monkeypatch.chdir(folders["one"].parent)
-    # The same name, another folder: it is another reference.
-    found(folders["two"], "similarity-with-ref", curve=[0.1, 0.2], mean=0.15, settings={"reference": "../other/ref"})
+    other = made_run(folders["one"].parent / "other", "digits", [3.0], seed=1, method={"name": "backprop"})
+    for name, reference, curve in (("one", "backprop", [0.9, 0.5]), ("two", "other", [0.7, 0.3])):
+        settings = {"reference": f"../{reference}"}
+        found(folders[name], f"similarity-with-{reference}", curve=curve, mean=0.7, settings=settings)
+    # The same name, another setting that is no longer there: it is another reference.
+    found(folders["two"], "similarity-with-backprop", curve=[0.1, 0.2], settings={"reference": "../gone/backprop"})
     shown = sections(folders)
     titles = [title for title in shown if "Similarity" in title]
-    assert titles == [f"Similarity of features to those of {name} (CKA)" for name in ("backprop", "ref", "other/ref")]
-    assert [row.cells[-1] for row in shown[titles[1]].parts[1].rows] == ["0.7"]
-    assert shown[titles[0]].parts[-1].commands == (f"locallearn similarity backprop {folders['two']}",)
+    assert titles == [f"Similarity of features to those of {name} (CKA)" for name in ("backprop", "gone/backprop")]
+    seeds, single = shown[titles[0]].parts[1], shown[titles[1]].parts
+    assert [row.cells for row in seeds.rows] == [("dgl", "0.8 ± 0.14", "0.4 ± 0.14", "0.6")]
+    assert len(shown[titles[0]].parts) == 3 and [row.cells[-1] for row in single[1].rows] == ["0.15"]
+    assert single[-1].commands == (
+        f"locallearn similarity gone/backprop {folders['one']}",
+        f"locallearn similarity gone/backprop {folders['backprop']}",
+    )
+    (folders["two"] / "analysis" / "similarity-with-other.json").unlink()
+    gap = sections(folders)[titles[0]].parts[-1]
+    assert gap.commands == (f"locallearn similarity backprop {folders['two']}",) and other.is_dir()
+
+
+def test_other_data(folders):
     found(folders["one"], "transfer-stl10", mapped_by="file", mapped_accuracy=31.0, raw_accuracy=9.0, images=8000)
     assert sections(folders)["Other data"].parts[0].rows[0].cells == ("dgl, seed 0", "stl10", "file", "31", "9", "8000")
 
@@ -122,6 +134,6 @@ def test_files_of_another_version_are_told_and_the_others_shown(folders):
     assert lacking.commands == (f"locallearn probe {folders['backprop']}",)
     first, _ = shown["Agreement with back-propagation's gradients"].parts
     assert "lack what is shown" in first.what
-    damaged, lacking = shown["Similarity of features to those of an unknown run (CKA)"].parts
+    damaged, lacking = shown["Similarity of features to those of ? (CKA)"].parts
     assert damaged.commands == (f"locallearn similarity REFERENCE {folders['one']}",)
     assert f"locallearn similarity REFERENCE {folders['two']}" in lacking.commands

@@ -16,8 +16,10 @@ from locallearn.analysis.early_exits import in_ensemble
 from locallearn.analysis.stored import FOLDER, reference_of, stored
 from locallearn.errors import command
 from locallearn.plotting.over_depth import over_depth
+from locallearn.recipes import load
+from locallearn.recipes.stored import RECIPE
 from locallearn.reporting.document import MISSING, Chart, Gap, Note, Part, Row, Section, Source, Table
-from locallearn.reporting.subjects import Chapter, Subject
+from locallearn.reporting.subjects import Chapter, Subject, learned
 
 Record = Mapping[str, Any]
 Values = Sequence[float | None]
@@ -157,28 +159,40 @@ def _over_seeds(found: Sequence[tuple[Values, Values]]) -> tuple[Values, Values]
 
 
 def _similarities(chapter: Chapter, found: Found) -> list[Section]:
-    groups: dict[Path | None, dict[TrainedRun, tuple[str, Record]]] = {}
+    """A section for each reference; seeds of one setting are one, and every run may have the one of its own seed."""
+    groups: dict[str, dict[TrainedRun, tuple[str, Record]]] = {}
     for run, records in found.items():
         for name, record in records.items():
             if name.startswith(SIMILARITY):
-                groups.setdefault(reference_of(run, record), {})[run] = (name, record)
+                groups.setdefault(_setting_of(reference_of(run, record)), {})[run] = (name, record)
+    own = {subject.label: learned(subject.recipe) for subject in chapter.subjects}
     sections = []
-    for reference, looked in groups.items():
-        told = "an unknown run" if reference is None else os.path.relpath(reference)
-        title = f"Similarity of features to those of {told} (CKA)"
-        kind = Kind("similarity", title, _of_similarity, "curve", "CKA")
-        again = partial(_compared, "REFERENCE" if reference is None else told)
-        others = [run for run in chapter.runs if run not in looked and run.path.resolve() != reference]
+    for setting, looked in groups.items():
+        paths = {run: reference_of(run, record) for run, (_, record) in looked.items()}
+        beside = {run.recipe.seed: os.path.relpath(path) for run, path in paths.items() if path is not None}
+        told = next((label for label, values in own.items() if values == setting), min(beside.values(), default="?"))
+        kind = Kind("similarity", f"Similarity of features to those of {told} (CKA)", _of_similarity, "curve", "CKA")
+        again = partial(_compared, beside)
+        others = [run for run in chapter.runs if run not in looked and learned(run.recipe) != setting]
         sections.append(_section(chapter, kind, looked, [again(run) for run in others], again))
     if sections:
         return sections
     first = next((s.runs[0] for s in chapter.subjects if s.recipe.method.name == "backprop"), None)
-    beside = "REFERENCE" if first is None else str(first.path)
+    beside = {} if first is None else {first.recipe.seed: str(first.path)}
     commands = tuple(_compared(beside, run) for run in chapter.runs if run is not first)
     return [Section("Similarity of features (CKA)", (Gap("Not looked at", commands or (_compared(beside, None),)),))]
 
 
-def _compared(reference: str, run: TrainedRun | None) -> str:
+def _setting_of(reference: Path | None) -> str:
+    """What a reference learned by; of one that is no longer there its path."""
+    there = reference is not None and (reference / RECIPE).is_file()
+    return learned(load(reference / RECIPE)) if reference is not None and there else str(reference)
+
+
+def _compared(references: Mapping[int, str], run: TrainedRun | None) -> str:
+    """The command for a run: with the reference of its seed, or else with any."""
+    fallback = next(iter(references.values()), "REFERENCE")
+    reference = fallback if run is None else references.get(run.recipe.seed, fallback)
     return command("similarity", reference, "OTHER" if run is None else run.path)
 
 

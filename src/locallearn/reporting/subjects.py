@@ -132,6 +132,18 @@ def score(run: TrainedRun) -> str:
     return told["score"] if "score" in told else task_of(run.spec).metric().name
 
 
+def learned(recipe: Recipe) -> str:
+    """All that decides what is learned but the seed, as a key.
+
+    Args:
+        recipe: A run's.
+
+    Returns:
+        The same for runs that differ in nothing but their seed and where their images lie.
+    """
+    return json.dumps(settings(recipe, without=(*DESCRIPTIVE, *DRAW)), sort_keys=True)
+
+
 def _title(run: TrainedRun, classes: tuple[str, ...] | None) -> str:
     name = re.split(r" ?[,(]", run.spec.title)[0]
     if classes is None:
@@ -144,7 +156,7 @@ def _subjects(runs: Sequence[TrainedRun]) -> tuple[Subject, ...]:
     for run in runs:
         # What is under way stands alone: its epochs are not those of the others.
         own = "" if run.is_finished else str(run.path.resolve())
-        key = json.dumps(_learned(run.recipe), sort_keys=True) + own
+        key = learned(run.recipe) + own
         if run.recipe.seed in [other.recipe.seed for other in groups.get(key, ())]:
             key += str(run.path.resolve())  # the same draw again is no further seed
         groups.setdefault(key, []).append(run)
@@ -177,8 +189,8 @@ def _method(group: Sequence[TrainedRun]) -> str:
 
 def _told_apart(group: Sequence[TrainedRun], alike: Sequence[Sequence[TrainedRun]]) -> str:
     # By the settings in which runs of one method differ, where these are few.
-    tables = [_learned(other[0].recipe) for other in alike]
-    own = _learned(group[0].recipe)
+    tables = [settings(other[0].recipe, without=(*DESCRIPTIVE, *DRAW)) for other in alike]
+    own = settings(group[0].recipe, without=(*DESCRIPTIVE, *DRAW))
     varied = [
         key for key in {**own, **{k: None for t in tables for k in t}} if len({str(t.get(key)) for t in tables}) > 1
     ]
@@ -186,10 +198,6 @@ def _told_apart(group: Sequence[TrainedRun], alike: Sequence[Sequence[TrainedRun
         return f"{_method(group)}, {group[0].name}"
     told = [_setting(key, own.get(key)) for key in varied]
     return ", ".join([_method(group), *told])
-
-
-def _learned(recipe: Recipe) -> dict[str, Any]:
-    return settings(recipe, without=(*DESCRIPTIVE, *DRAW))
 
 
 def _setting(key: str, value: Any) -> str:
