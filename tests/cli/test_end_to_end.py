@@ -159,6 +159,7 @@ def test_compare_writes_one_row_for_each_method(tmp_path: Path, capsys: pytest.C
     *_, header, backprop, dgl, last = capsys.readouterr().out.splitlines()
     table = json.loads(last)
     assert json.loads((out / "compare.json").read_text()) == table
+    assert all((folder / "recipe.toml").is_file() for folder in out.glob("*/"))  # `report OUT/*/` opens all runs
     assert [row["method"] for row in table["methods"]] == ["backprop", "dgl"]
     assert header.split(",") == list(table["methods"][0])
     assert backprop.startswith("backprop,") and dgl.startswith("dgl,")
