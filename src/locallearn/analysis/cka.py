@@ -53,6 +53,22 @@ def u_centered_gram(features: Tensor) -> Tensor:
     return gram.fill_diagonal_(0)
 
 
+def inner_products(one: Tensor, other: Tensor) -> Tensor:
+    """Inner products of samples, added up in float64 over pieces of their features.
+
+    Args:
+        one: (n, d).
+        other: (m, d).
+
+    Returns:
+        (n, m), float64; on the CPU where the device has no float64.
+    """
+    found = torch.zeros(len(one), len(other), dtype=torch.float64, device=_exact(one.device))
+    for a, b in zip(one.split(_COLUMNS, 1), other.split(_COLUMNS, 1), strict=True):
+        found += (a @ b.T).to(found.device)
+    return found
+
+
 class MinibatchCKA:
     """CKA between all pairs of two lists of features of the same samples, gathered batch by batch.
 
@@ -192,7 +208,19 @@ def similarity(reference: LocalModel, model: LocalModel, batches: Iterable[tuple
         for inputs, _ in batches:
             if len(inputs) >= FEWEST:
                 gathered.add(block_outputs(model, inputs), block_outputs(reference, inputs))
-    return Similarity(tuple(tuple(None if math.isnan(v) else v for v in row) for row in gathered.value().tolist()))
+    return similarity_of(gathered.value())
+
+
+def similarity_of(matrix: Tensor) -> Similarity:
+    """A matrix of CKA as plain numbers.
+
+    Args:
+        matrix: (blocks of the network, blocks of the reference), NaN where it is undefined.
+
+    Returns:
+        The similarities.
+    """
+    return Similarity(tuple(tuple(None if math.isnan(v) else v for v in row) for row in matrix.tolist()))
 
 
 def _exact(device: torch.device) -> torch.device:

@@ -33,6 +33,8 @@ class Similarity(LookingInBatches):
     Args:
         passes: How often the images are gone through, in another order each time: batches are compared within
             themselves, so more passes and larger batches come nearer to the value of all images at once.
+        exact: Compare every image with every other instead, which takes about twice as many passes as there are batches
+            and gives the value of all images at once.
         heatmap: A file for a chart of all pairs of blocks, such as pairs.svg or pairs.png.
     """
 
@@ -41,6 +43,7 @@ class Similarity(LookingInBatches):
     ]
     batch_size: int = 1000
     passes: int = 2
+    exact: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     heatmap: Path | None = None
 
     def pictures(self) -> dict[str, Path | None]:
@@ -82,18 +85,27 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _compared(reference: TrainedRun, run: TrainedRun, options: Similarity, device: torch.device) -> dict[str, Any]:
-    from locallearn.analysis.cka import similarity
+    from locallearn.analysis.cka import FEWEST, similarity
+    from locallearn.analysis.exact_cka import exact_similarity
     from locallearn.analysis.stored import comparison
 
     splits = reference.splits(options.data)
-    choice: dict[str, Any] = {"count": options.images, "seed": options.seed, "batch_size": options.batch_size}
-    passes = [reference.batches(splits.test, device, order=order, **choice) for order in range(options.passes)]
-    with bar(f"similarity of {run.name} with {reference.name}", sum(map(len, passes))) as piece:
-        batches = chain.from_iterable(seen(each, piece) for each in passes)
-        found = similarity(reference.model(device), run.model(device), batches).as_dict()
+    # Exactly, two parts are looked at at once, which make a batch together.
+    size = max(FEWEST, options.batch_size // 2) if options.exact else options.batch_size
+    choice: dict[str, Any] = {"count": options.images, "seed": options.seed, "batch_size": size}
+    orders = range(1 if options.exact else options.passes)
+    passes = [reference.batches(splits.test, device, order=order, **choice) for order in orders]
+    models, title = (reference.model(device), run.model(device)), f"similarity of {run.name} with {reference.name}"
+    steps = len(passes[0]) * (len(passes[0]) + 1) // 2 if options.exact else sum(map(len, passes))
+    with bar(title, steps) as piece:
+        if options.exact:
+            parts = [inputs for inputs, _ in seen(passes[0], lambda: None)]
+            found = exact_similarity(*models, parts, piece=piece).as_dict()
+        else:
+            found = similarity(*models, chain.from_iterable(seen(each, piece) for each in passes)).as_dict()
     name, path = comparison("similarity", run, reference)
-    settings = {"reference": path, "images": passes[0].count, "passes": options.passes}
-    settings |= {"batch_size": options.batch_size, "seed": options.seed}
+    settings = {"reference": path, "images": passes[0].count, "seed": options.seed, "exact": options.exact}
+    settings |= {} if options.exact else {"batch_size": options.batch_size, "passes": options.passes}
     kept(run, name, found, settings=settings)
     return settings | found
 
