@@ -49,6 +49,7 @@ def test_own_model_learns_and_its_weights_load_into_a_fresh_network():
     assert [line.split(":")[0] for line in lines[:4]] == [f"block {index}" for index in range(4)]
 
 
+@pytest.mark.slow
 def test_timm_model_learns_by_every_method():
     assert all(share > 70 for share in percentages(example("timm_model")))
 
@@ -60,6 +61,7 @@ def test_own_loop_resumes_to_the_bit():
     assert text.splitlines()[-1].endswith("True")
 
 
+@pytest.mark.slow
 def test_custom_heads_learn_and_are_smaller_than_the_methods_own():
     text = example("custom_head")
     own, small, _ = (int(count.replace(",", "")) for count in re.findall(r"([\d,]+) parameters", text))

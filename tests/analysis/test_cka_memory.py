@@ -20,7 +20,7 @@ from locallearn.datasets.batches import normalize
 from locallearn.planning.bytes_alive import BytesAlive
 from small_networks import stack
 
-BLOCKS = (1, 25, 45, 54)
+BLOCKS = (54, 45, 25, 1)
 TILE = 500
 DATA = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 

@@ -180,7 +180,7 @@ def test_evaluate_refuses_flags_that_would_do_nothing(flags, words, finished, ca
 
 
 def test_compare_refuses_every_method_that_does_not_fit_before_it_trains(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("locallearn.cli.runs.train_seeds", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("locallearn.training.train_seeds", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr("locallearn.cli.compare.load", lambda _: mapping())
     out = tmp_path / "out"
     argv = ["compare", "maps", "--out", str(out)]
