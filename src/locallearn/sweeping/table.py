@@ -84,7 +84,7 @@ def sweep_table(path: Path) -> SweepTable:
         return SweepTable(path=path, fields=tuple(stored["fields"]), rows=rows, **kept)
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{path / TABLE} was not written by `locallearn sweep`, or by another version ({error!r} is missing or "
+            f"{path / TABLE} was not written by `locallearn sweep`, or by another version ({error} is missing or "
             f"wrong): write it again by {command('sweep', '--resume', path)}."
         ) from error
 
