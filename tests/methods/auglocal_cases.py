@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
 import torch
 from torch import nn
 
@@ -105,11 +104,3 @@ def cost_of(model, *, norms=True):
         known[key] = known.get(key) or macs_of(head, shape, norms=norms)
         total += known[key]
     return total
-
-
-@pytest.fixture
-def without_initial_values(monkeypatch):
-    """Drawing numbers is most of the time of building heads whose form or cost alone is asked for."""
-    resnet110()
-    monkeypatch.setattr(nn.init, "normal_", lambda tensor, *_, **__: tensor)
-    monkeypatch.setattr(nn.init, "kaiming_uniform_", lambda tensor, *_, **__: tensor)

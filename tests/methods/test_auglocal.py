@@ -13,14 +13,7 @@ from torch.nn import functional as F
 import locallearn as ll
 from locallearn.methods.auglocal import AugLocal
 from locallearn.methods.mlaan import MLAAN
-from methods.auglocal_cases import (
-    cut,
-    form,
-    heads_of,
-    model_of,
-    resnet110,
-    without_initial_values,  # noqa: F401  (a fixture)
-)
+from methods.auglocal_cases import cut, form, heads_of, model_of, resnet110
 from small_networks import perceptron, residual, stack
 
 

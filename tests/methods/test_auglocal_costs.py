@@ -8,14 +8,7 @@ import torch
 import locallearn as ll
 from locallearn.methods.auglocal import AugLocal
 from locallearn.networks import build
-from methods.auglocal_cases import (
-    cost_of,
-    cut,
-    heads_of,
-    model_of,
-    resnet110,
-    without_initial_values,  # noqa: F401  (a fixture)
-)
+from methods.auglocal_cases import cost_of, cut, heads_of, model_of, resnet110
 from small_networks import stack
 
 
